@@ -1,0 +1,23 @@
+"""Shared fixtures: where the real test data lies, and no surprise from the environment."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+for _name in [n for n in os.environ if n.startswith("TIMEPOINT_") and n != "TIMEPOINT_TEST_DATA"]:
+    del os.environ[_name]
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder with public real data; a test that needs it is skipped where it is absent."""
+    folder = Path(os.environ.get("TIMEPOINT_TEST_DATA", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no real test data at {folder}; set TIMEPOINT_TEST_DATA to the folder that holds it")
+    return folder
