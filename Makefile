@@ -1,0 +1,49 @@
+# One command to the main job (`make demo`), one to a green suite (`make test`). Everything lands in .venv.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --disable-pip-version-check
+SUDO   := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+# Programs that the tests talk to; they come from Debian and are never started as services.
+DEBIAN := orthanc orthanc-dicomweb dcmtk postgresql chromium
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: demo test test-slow bench lint web install peers clean
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install -q "pip>=25.1"
+	$(PIP) install -q -c constraints.txt torch
+	$(PIP) install -q -c constraints.txt -e .
+	touch $@
+
+$(VENV)/.test-ready: $(VENV)/.ready
+	$(PIP) install -q -c constraints.txt --group test --group lint
+	touch $@
+
+install: $(VENV)/.ready
+
+demo: $(VENV)/.ready
+	$(BIN)/timepoint demo --out demo-output
+
+peers:
+	@if ! command -v Orthanc >/dev/null || [ ! -x /usr/bin/storescu ] || [ ! -d /usr/lib/postgresql ] || [ ! -x /usr/bin/chromium ]; then \
+	  $(SUDO) apt-get update -q && DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -q --no-install-recommends $(DEBIAN); fi
+
+test: $(VENV)/.test-ready peers
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
+
+test-slow: $(VENV)/.test-ready peers
+	$(BIN)/python -m pytest -m slow
+
+lint: $(VENV)/.test-ready
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports && $(BIN)/mypy
+
+bench: $(VENV)/.test-ready peers
+	$(BIN)/python -m bench
+
+web:
+	cd web && npm ci && npm run build
+
+clean:
+	rm -rf $(VENV) demo-output timepoint-data
