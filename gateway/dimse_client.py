@@ -1,0 +1,127 @@
+"""DIMSE service class user: C-ECHO and C-STORE to a destination (PS3.4 Annex A and B, PS3.7).
+
+Every socket gets TCP_NODELAY: with Nagle's algorithm each C-STORE waits some 40 ms for a delayed acknowledgement.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pydicom
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pynetdicom import AE, Association, evt
+from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
+
+UNCOMPRESSED = [ExplicitVRLittleEndian, ImplicitVRLittleEndian]
+_WARNINGS_STORED = {0xB000, 0xB006, 0xB007}
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteAe:
+    """An application entity to talk to."""
+
+    ae_title: str
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoreOutcome:
+    """What became of one C-STORE. `retriable` says that the same request may succeed later."""
+
+    sop_instance_uid: str
+    stored: bool
+    retriable: bool
+    detail: str
+
+
+def _no_delay(event: evt.Event) -> None:
+    event.assoc.dul.socket.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def _associate(ae: AE, remote: RemoteAe, timeout_s: float) -> Association:
+    ae.acse_timeout = ae.connection_timeout = timeout_s
+    ae.dimse_timeout = ae.network_timeout = 4 * timeout_s
+    return ae.associate(
+        remote.host,
+        remote.port,
+        ae_title=remote.ae_title,
+        max_pdu=131072,
+        evt_handlers=[(evt.EVT_CONN_OPEN, _no_delay)],
+    )
+
+
+def _why_not(assoc: Association) -> str:
+    if assoc.is_rejected:
+        return "the association was rejected: check the AE titles and the peer's list of known nodes"
+    if assoc.is_aborted:
+        return "the connection failed or was aborted: check host, port and firewall"
+    return "no association"
+
+
+def echo(local_ae_title: str, remote: RemoteAe, timeout_s: float = 5.0) -> str | None:
+    """C-ECHO. Returns None when it succeeded, else a sentence that tells what is wrong."""
+    ae = AE(ae_title=local_ae_title)
+    ae.add_requested_context(Verification)
+    assoc = _associate(ae, remote, timeout_s)
+    if not assoc.is_established:
+        return _why_not(assoc)
+    try:
+        status = assoc.send_c_echo()
+    finally:
+        assoc.release()
+    return None if status and status.Status == 0 else "the peer did not answer C-ECHO with success"
+
+
+def store(
+    local_ae_title: str,
+    remote: RemoteAe,
+    files: Sequence[Path],
+    on_stored: Callable[[str], None] | None = None,
+    timeout_s: float = 15.0,
+) -> list[StoreOutcome]:
+    """C-STORE part-10 files over one association; `on_stored` is told each SOP Instance UID as it is stored."""
+    wanted: dict[tuple[str, str], None] = {}
+    metas = []
+    for file in files:
+        meta = pydicom.dcmread(file, specific_tags=["SOPInstanceUID"], stop_before_pixels=True).file_meta
+        metas.append((str(meta.MediaStorageSOPClassUID), str(meta.MediaStorageSOPInstanceUID)))
+        wanted[(metas[-1][0], str(meta.TransferSyntaxUID))] = None
+    ae = AE(ae_title=local_ae_title)
+    for sop_class, syntax in wanted:
+        ae.add_requested_context(sop_class, UNCOMPRESSED if syntax in UNCOMPRESSED else [syntax])
+    assoc = _associate(ae, remote, timeout_s)
+    if not assoc.is_established:
+        reason = _why_not(assoc)
+        return [StoreOutcome(uid, False, True, reason) for _, uid in metas]
+    accepted = {str(c.abstract_syntax) for c in assoc.accepted_contexts}
+    outcomes = []
+    try:
+        for file, (sop_class, uid) in zip(files, metas, strict=True):
+            if sop_class not in accepted:
+                outcomes.append(StoreOutcome(uid, False, False, f"the peer does not accept SOP class {sop_class}"))
+                continue
+            outcomes.append(_store_one(assoc, file, uid))
+            if outcomes[-1].stored and on_stored:
+                on_stored(uid)
+    finally:
+        if assoc.is_established:
+            assoc.release()
+    return outcomes
+
+
+def _store_one(assoc: Association, file: Path, uid: str) -> StoreOutcome:
+    try:
+        response: Any = assoc.send_c_store(file)
+    except (RuntimeError, ValueError) as error:
+        return StoreOutcome(uid, False, assoc.is_aborted or not assoc.is_established, str(error))
+    if "Status" not in response:
+        return StoreOutcome(uid, False, True, "the peer did not answer")
+    status = int(response.Status)
+    if status == 0 or status in _WARNINGS_STORED:
+        return StoreOutcome(uid, True, False, f"0x{status:04X}")
+    return StoreOutcome(uid, False, 0xA700 <= status <= 0xA7FF or status == 0x0122, f"refused with 0x{status:04X}")

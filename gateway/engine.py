@@ -1,0 +1,145 @@
+"""The port to the workflow engine: jobs go in, their steps run to the end, whatever is killed in between.
+
+A job is a list of named steps, looked up by its kind. Steps get ids only and must be idempotent: the engine runs
+each *at least* once. Jobs of one partition (a patient) never overlap; steps on the `gpu` queue run one at a time
+in a worker process. `InlineEngine` runs everything at once in the calling thread, for tests and small tools.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from gateway.errors import Permanent
+
+Arguments = Mapping[str, str | int]
+QueueName = Literal["patient", "gpu"]
+JobState = Literal["queued", "running", "done", "failed", "cancelled"]
+
+
+class JobHalted(Permanent):
+    """The job ended early on purpose: the study was set aside for a person."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A unit of work. The same `job_id` submitted again is the same job: nothing runs twice because of it."""
+
+    job_id: str
+    kind: str
+    partition: str
+    arguments: Arguments
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One idempotent step. `attempts` are quick ones, for passing faults; long waits belong to the couriers."""
+
+    name: str
+    run: Callable[[Arguments], None]
+    queue: QueueName = "patient"
+    attempts: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The steps of one kind of job, and what is told of a job that failed for good."""
+
+    steps: Sequence[Step]
+    on_failure: Callable[[Arguments, Exception], None]
+
+
+@dataclass(frozen=True, slots=True)
+class JobStatus:
+    """What is known of a job; times are seconds since the epoch, UTC."""
+
+    job_id: str
+    kind: str
+    state: JobState
+    created_at: float
+    updated_at: float
+    error: str | None = None
+
+
+class JobQueue(Protocol):
+    """What any process may do with jobs, whether it runs them or not."""
+
+    def submit(self, job: Job) -> None: ...
+
+    def cancel(self, job_id: str) -> None: ...
+
+    def retry(self, job_id: str) -> None: ...
+
+    def jobs(self, limit: int = 100) -> list[JobStatus]: ...
+
+    def close(self) -> None: ...
+
+
+class Engine(JobQueue, Protocol):
+    """A job queue that also runs the jobs."""
+
+    def start(self, plans: Mapping[str, Plan], queues: Sequence[QueueName]) -> None: ...
+
+    def stop(self, drain_s: float) -> None: ...
+
+
+@dataclass
+class InlineEngine:
+    """Runs each job to its end within `submit`; keeps their states in memory."""
+
+    plans: Mapping[str, Plan] = field(default_factory=dict)
+    _jobs: dict[str, Job] = field(default_factory=dict)
+    _states: dict[str, JobStatus] = field(default_factory=dict)
+
+    def start(self, plans: Mapping[str, Plan], queues: Sequence[QueueName]) -> None:  # noqa: ARG002
+        self.plans = plans
+
+    def stop(self, drain_s: float) -> None:
+        """Nothing runs in the background."""
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+    def submit(self, job: Job) -> None:
+        if job.job_id not in self._jobs:
+            self._jobs[job.job_id] = job
+            self._run(job)
+
+    def cancel(self, job_id: str) -> None:
+        self._states[job_id] = JobStatus(job_id, self._jobs[job_id].kind, "cancelled", 0.0, 0.0)
+
+    def retry(self, job_id: str) -> None:
+        self._run(self._jobs[job_id])
+
+    def jobs(self, limit: int = 100) -> list[JobStatus]:
+        return list(self._states.values())[-limit:]
+
+    def _run(self, job: Job) -> None:
+        plan = self.plans[job.kind]
+        try:
+            for step in plan.steps:
+                run_with_attempts(step, job.arguments)
+        except JobHalted:
+            self._states[job.job_id] = JobStatus(job.job_id, job.kind, "done", 0.0, 0.0)
+        except Exception as error:  # noqa: BLE001 - the edge of the engine: every failure is recorded, none escapes
+            plan.on_failure(job.arguments, error)
+            self._states[job.job_id] = JobStatus(job.job_id, job.kind, "failed", 0.0, 0.0, str(error))
+        else:
+            self._states[job.job_id] = JobStatus(job.job_id, job.kind, "done", 0.0, 0.0)
+
+
+def run_with_attempts(step: Step, arguments: Arguments) -> None:
+    """Run a step, again when it fails for a passing reason, at most `attempts` times, half a second apart."""
+    for attempt in range(1, step.attempts + 1):
+        try:
+            step.run(arguments)
+        except Permanent:
+            raise
+        except Exception:
+            if attempt == step.attempts:
+                raise
+            time.sleep(0.5)
+        else:
+            return
