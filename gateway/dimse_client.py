@@ -1,11 +1,7 @@
-"""DIMSE service class user: C-ECHO and C-STORE to a destination (PS3.4 Annex A and B, PS3.7).
-
-Every socket gets TCP_NODELAY: with Nagle's algorithm each C-STORE waits some 40 ms for a delayed acknowledgement.
-"""
+"""DIMSE service class user: C-ECHO and C-STORE to a destination (PS3.4 Annex A and B, PS3.7)."""
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +9,11 @@ from typing import Any
 
 import pydicom
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
-from pynetdicom import AE, Association, evt
+from pynetdicom import AE, evt
+from pynetdicom.association import Association
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
+
+from gateway.tcp import no_delay
 
 UNCOMPRESSED = [ExplicitVRLittleEndian, ImplicitVRLittleEndian]
 _WARNINGS_STORED = {0xB000, 0xB006, 0xB007}
@@ -39,10 +38,6 @@ class StoreOutcome:
     detail: str
 
 
-def _no_delay(event: evt.Event) -> None:
-    event.assoc.dul.socket.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-
 def _associate(ae: AE, remote: RemoteAe, timeout_s: float) -> Association:
     ae.acse_timeout = ae.connection_timeout = timeout_s
     ae.dimse_timeout = ae.network_timeout = 4 * timeout_s
@@ -51,7 +46,7 @@ def _associate(ae: AE, remote: RemoteAe, timeout_s: float) -> Association:
         remote.port,
         ae_title=remote.ae_title,
         max_pdu=131072,
-        evt_handlers=[(evt.EVT_CONN_OPEN, _no_delay)],
+        evt_handlers=[(evt.EVT_CONN_OPEN, no_delay)],
     )
 
 

@@ -42,7 +42,7 @@ def _refuse_pickle(_self: object, _text: str) -> Any:
     raise Permanent("The engine's table holds a pickled value; only JSON is read. Look for who wrote it.")
 
 
-dbos_serialization.DefaultSerializer.deserialize = _refuse_pickle  # type: ignore[method-assign]
+dbos_serialization.DefaultSerializer.deserialize = _refuse_pickle  # type: ignore[method-assign,assignment]
 
 
 def _system_engine(url: str) -> sa.Engine:
