@@ -1,0 +1,142 @@
+"""Brain extraction on the working grid with a small 3-D U-Net of our own.
+
+The network sees one image of any contrast at 3 mm; its probability is brought back to 1 mm by trilinear
+interpolation, which keeps the surface smooth. It was trained on synthetic contrasts only (SynthSeg-style domain
+randomisation, arXiv:2107.09559, arXiv:2203.09974) by `training.brain.train`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cc3d
+import numpy as np
+import numpy.typing as npt
+
+from inference.contracts import BoolArray, FloatArray, InferenceError
+from inference.model_folder import SHIPPED_MODELS, read_model_folder
+
+if TYPE_CHECKING:
+    import torch
+
+MODEL_KIND = "brain-extraction"
+SHIPPED = SHIPPED_MODELS / "brain-1"
+POOL = 3
+"""The network works on averages of 3 x 3 x 3 voxels of the working grid."""
+STRIDE = 16
+"""Extents of the network's input are padded to a multiple of this."""
+SMALLEST_BRAIN_ML = 50.0
+
+
+def extract_brain(volume_1mm: FloatArray, device: str = "cpu", model: Path = SHIPPED) -> BoolArray:
+    """Find the brain (with ventricles and sulci, without skull and meninges) in an MR image of any contrast.
+
+    Args:
+        volume_1mm: (slices, rows, columns) on the working grid, 1 mm isotropic, indices towards S, P, L.
+        device: a torch device name.
+        model: a model folder of kind `brain-extraction`.
+
+    Returns:
+        Mask of the same shape: one connected component without holes.
+
+    Raises:
+        InferenceError: when the volume is not three-dimensional, empty, or holds no brain.
+    """
+    if volume_1mm.ndim != 3 or min(volume_1mm.shape) < POOL:
+        raise InferenceError(f"Brain extraction needs a 3-D volume at 1 mm; this one has shape {volume_1mm.shape}")
+    probability = _probability(normalise(volume_1mm), device, model)
+    coarse = _one_solid_piece(probability > 0.5)
+    if not coarse.any():
+        raise InferenceError("No brain was found in the reference image; is this a head MR study?")
+    probability = np.where(coarse, np.maximum(probability, 0.51), np.minimum(probability, 0.49))
+    mask = _one_solid_piece(_upsampled(probability, volume_1mm.shape) > 0.5)
+    millilitres = np.count_nonzero(mask) / 1000.0
+    if millilitres < SMALLEST_BRAIN_ML:
+        raise InferenceError(f"Only {millilitres:.0f} ml of brain lie in the reference image; the study covers too little")
+    return mask
+
+
+def normalise(volume: FloatArray) -> FloatArray:
+    """Intensities between the 1st percentile of the volume and the 99.5th of its brighter part become 0..1.
+
+    Raises:
+        InferenceError: when the volume is constant or not finite.
+    """
+    sample = volume[::2, ::2, ::2]
+    if not np.isfinite(sample).all():
+        raise InferenceError("The reference image holds values that are not numbers")
+    low = float(np.percentile(sample, 1))
+    bright = sample[sample > sample.mean()]
+    high = float(np.percentile(bright, 99.5)) if bright.size else low
+    if high <= low:
+        raise InferenceError("The reference image is empty: every voxel has the same value")
+    scaled: FloatArray = np.clip((volume - low) / (high - low), 0.0, 1.0).astype(np.float32)
+    return scaled
+
+
+def build_network(architecture: Mapping[str, Any]) -> torch.nn.Module:
+    """The U-Net described by `architecture` of the model card (input and output: one channel)."""
+    from monai.networks.nets import UNet
+
+    return UNet(
+        spatial_dims=3,
+        in_channels=1,
+        out_channels=1,
+        channels=tuple(architecture["channels"]),
+        strides=tuple(architecture["strides"]),
+        num_res_units=int(architecture["residual_units"]),
+        norm=("instance", {"affine": True}),
+    )
+
+
+@lru_cache(maxsize=2)
+def _network(model: Path, device: str) -> torch.nn.Module:
+    from safetensors.torch import load_file
+
+    folder = read_model_folder(model, MODEL_KIND)
+    network = build_network(folder.card["architecture"])
+    network.load_state_dict(load_file(folder.weights))
+    return network.to(device).eval()
+
+
+def _probability(normalised: FloatArray, device: str, model: Path) -> FloatArray:
+    """Probability of brain at 3 mm (the extents rounded up), averaged over the image and its mirror image."""
+    import torch
+    from torch.nn import functional
+
+    network = _network(model, device)
+    padding = [(0, -size % POOL) for size in normalised.shape]
+    padded = np.pad(normalised, padding, mode="edge")
+    with torch.inference_mode():
+        image = functional.avg_pool3d(torch.from_numpy(padded)[None, None], POOL)
+        shape = image.shape[2:]
+        ends = [end for size in reversed(shape) for end in (0, -size % STRIDE)]
+        image = functional.pad(image, ends).to(device)
+        mirrored = network(image.flip(-1)).flip(-1)
+        probability = torch.sigmoid((network(image) + mirrored) / 2)
+    result: FloatArray = probability[0, 0, : shape[0], : shape[1], : shape[2]].cpu().numpy()
+    return result
+
+
+def _upsampled(probability: FloatArray, shape: tuple[int, ...]) -> FloatArray:
+    import torch
+    from torch.nn import functional
+
+    image = torch.from_numpy(probability)[None, None]
+    fine = functional.interpolate(image, scale_factor=POOL, mode="trilinear", align_corners=False)
+    result: FloatArray = fine[0, 0, : shape[0], : shape[1], : shape[2]].numpy()
+    return result
+
+
+def _one_solid_piece(mask: BoolArray) -> BoolArray:
+    """The largest 6-connected component with its cavities filled."""
+    if not mask.any():
+        return mask
+    largest = cc3d.largest_k(mask, k=1, connectivity=6) > 0
+    outside = np.pad(~largest, 1, constant_values=True)
+    background: npt.NDArray[np.uint32] = cc3d.connected_components(outside, connectivity=6)
+    filled: BoolArray = background[1:-1, 1:-1, 1:-1] != background[0, 0, 0]
+    return filled
