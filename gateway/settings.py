@@ -1,0 +1,397 @@
+"""Configuration: `timepoint.toml`, overridden by `TIMEPOINT_SECTION__KEY`, checked before anything starts.
+
+Every key has a default that works on one machine with nothing else installed. Secrets are given by reference to a file,
+never as a value, so that neither `printable()` nor a process list can show one.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from gateway.errors import SettingsError
+from longitudinal.types import Contrast
+
+DEFAULT_FILE = Path("timepoint.toml")
+_PREFIX = "TIMEPOINT_"
+_NOT_SETTINGS = {"TIMEPOINT_TEST_DATA", "TIMEPOINT_CONFIG"}
+
+AeTitle = Annotated[str, Field(min_length=1, max_length=16, pattern=r"^[ -\[\]-~]+$")]
+Port = Annotated[int, Field(ge=0, le=65535)]
+Seconds = Annotated[float, Field(gt=0)]
+
+
+class Section(BaseModel):
+    """A table of the configuration file: no unknown keys, no change after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ForcePolicy(StrEnum):
+    """What happens to a study that is still incomplete when the force time has passed."""
+
+    HOLD = "hold"
+    PRELIMINARY = "preliminary"
+    DISCARD = "discard"
+
+
+class Tls(Section):
+    """DICOM TLS (BCP 195 profile): our certificate, its key, and the authority that peers must show."""
+
+    certificate_file: Path
+    key_file: Path
+    ca_file: Path
+    require_client_certificate: bool = True
+
+
+class Peer(Section):
+    """A DICOM node that may send to us: calling AE title and the host it calls from.
+
+    `issuer` is the assigning authority of patient IDs that this node sends without an issuer.
+    """
+
+    ae_title: AeTitle
+    host: str = "127.0.0.1"
+    port: Port = 104
+    name: str = ""
+    issuer: str = ""
+
+
+class Dicom(Section):
+    """The DICOM node we are. With no peers listed, only this machine (loopback) may send."""
+
+    ae_title: AeTitle = "TIMEPOINT"
+    host: str = "127.0.0.1"
+    port: Port = 11112
+    tls: Tls | None = None
+    peers: tuple[Peer, ...] = ()
+    allow_unknown_peers: bool = False
+    max_associations: int = Field(default=64, ge=1, le=1000)
+    max_pdu: int = Field(default=131072, ge=4096)
+    idle_timeout_s: Seconds = 60.0
+    default_issuer: str = ""
+
+
+class Study(Section):
+    """When a study counts as complete: quiet time, required contrasts, and what to do at the force time."""
+
+    quiet_s: float = Field(default=60.0, ge=0)
+    force_s: Seconds = 5400.0
+    required: tuple[Contrast, ...] = (Contrast.T1C, Contrast.FLAIR)
+    force_policy: ForcePolicy = ForcePolicy.HOLD
+    allow_slice_gaps: bool = False
+
+
+class Storage(Section):
+    """Where objects lie. Below `min_free_mb` of free disk the receiver answers "out of resources" (A700)."""
+
+    url: str = ""
+    min_free_mb: int = Field(default=1024, ge=0)
+
+
+class Database(Section):
+    """The application database; SQLite by default, `postgresql+psycopg://` at scale."""
+
+    url: str = ""
+    password_file: Path | None = None
+
+
+class Engine(Section):
+    """The workflow engine's own database and the slots of this machine."""
+
+    url: str = ""
+    password_file: Path | None = None
+    gpu_slots: int = Field(default=1, ge=1)
+    patient_slots: int = Field(default=2, ge=1)
+    poll_s: Seconds = 0.5
+    max_attempts: int = Field(default=5, ge=1)
+
+
+class Deidentify(Section):
+    """De-identification profile (empty = the one that ships) and the file that holds the key."""
+
+    profile: Path | None = None
+    key_file: Path | None = None
+    project: str = "default"
+
+
+class Inference(Section):
+    """Segmentation model (name or folder; empty = the one that ships) and the device."""
+
+    model: str = ""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+
+
+class Forecast(Section):
+    """Forecasting model (name or folder; empty = the promoted one), horizons and interval coverage."""
+
+    model: str = ""
+    horizons_days: tuple[int, ...] = (90, 180, 365)
+    coverage: float = Field(default=0.9, gt=0, lt=1)
+
+
+class DestinationKind(StrEnum):
+    """How results travel to a destination."""
+
+    DICOM = "dicom"
+    STOW = "stow"
+    FHIR = "fhir"
+
+
+class Destination(Section):
+    """A place that results go to: host, port and AE title for `dicom`; url for `stow` and `fhir`."""
+
+    name: str = Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    kind: DestinationKind = DestinationKind.DICOM
+    host: str = ""
+    port: Port = 104
+    ae_title: AeTitle = "ANY-SCP"
+    url: str = ""
+    token_file: Path | None = None
+    commitment: Literal["required", "waived"] = "waived"
+
+    @model_validator(mode="after")
+    def _reachable(self) -> Destination:
+        if self.kind is DestinationKind.DICOM and not self.host:
+            raise ValueError(f"destination {self.name} of kind dicom needs a host")
+        if self.kind is not DestinationKind.DICOM and not self.url:
+            raise ValueError(f"destination {self.name} of kind {self.kind} needs a url")
+        return self
+
+
+class FhirAuth(Section):
+    """Bearer token for the FHIR server, read from a file at each use."""
+
+    token_file: Path | None = None
+
+
+class Fhir(Section):
+    """The FHIR server results are published to; nothing is published without a `base_url`."""
+
+    version: Literal["R4", "R5"] = "R4"
+    base_url: str = ""
+    auth: FhirAuth = FhirAuth()
+
+
+class Schedule(Section):
+    """Cron expressions (local time) of the recurring jobs; empty = never."""
+
+    export: str = "0 2 * * *"
+    housekeeping: str = "30 3 * * *"
+
+
+class WebAuth(Section):
+    """Who may use the web application; `none` is accepted on loopback only."""
+
+    mode: Literal["none", "token", "oidc"] = "none"
+    tokens_file: Path | None = None
+    issuer: str = ""
+    audience: str = ""
+
+
+class Web(Section):
+    """The HTTP API and the web application."""
+
+    host: str = "127.0.0.1"
+    port: Port = 8080
+    auth: WebAuth = WebAuth()
+
+
+class Retention(Section):
+    """Days that classes of data are kept after the study is committed; empty = for ever."""
+
+    originals_days: int | None = Field(default=None, ge=0)
+    results_days: int | None = Field(default=None, ge=0)
+    audit_days: int | None = Field(default=None, ge=365)
+
+
+class Log(Section):
+    """Logging to stderr: JSON for machines, console for people."""
+
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    format: Literal["json", "console"] = "json"
+
+
+class Settings(BaseSettings):
+    """The effective configuration. Build it directly in code and tests; `load_settings` reads file and environment.
+
+    `data_dir` is the folder that the default URLs of storage, database and engine lie in.
+    """
+
+    model_config = SettingsConfigDict(
+        extra="forbid",
+        frozen=True,
+        env_prefix=_PREFIX,
+        env_nested_delimiter="__",
+        nested_model_default_partial_update=True,
+    )
+
+    data_dir: Path = Path("timepoint-data")
+    dicom: Dicom = Dicom()
+    study: Study = Study()
+    storage: Storage = Storage()
+    database: Database = Database()
+    engine: Engine = Engine()
+    deidentify: Deidentify = Deidentify()
+    inference: Inference = Inference()
+    forecast: Forecast = Forecast()
+    destinations: tuple[Destination, ...] = ()
+    fhir: Fhir = Fhir()
+    schedule: Schedule = Schedule()
+    web: Web = Web()
+    retention: Retention = Retention()
+    log: Log = Log()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what is passed in: code that builds settings is not at the mercy of the environment."""
+        del settings_cls, env_settings, dotenv_settings, file_secret_settings
+        return (init_settings,)
+
+    @field_validator("data_dir")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
+    @field_validator("destinations")
+    @classmethod
+    def _names_differ(cls, value: tuple[Destination, ...]) -> tuple[Destination, ...]:
+        names = [d.name for d in value]
+        if len(set(names)) != len(names):
+            raise ValueError("two destinations have the same name")
+        return value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _place_data(cls, values: Any) -> Any:
+        """Fill the empty URLs from `data_dir`, so that everybody reads the effective value."""
+        if not isinstance(values, Mapping):
+            return values
+        folder = Path(values.get("data_dir") or "timepoint-data").expanduser().absolute()
+        defaults: dict[str, dict[str, Any]] = {
+            "storage": {"url": (folder / "objects").as_uri()},
+            "database": {"url": f"sqlite:///{folder / 'timepoint.db'}"},
+            "engine": {"url": f"sqlite:///{folder / 'engine.db'}"},
+            "deidentify": {"key_file": folder / "keys" / "deidentify.key"},
+        }
+        placed = dict(values)
+        for section, keys in defaults.items():
+            given = placed.get(section) or {}
+            stated = given.model_dump(exclude_unset=True) if isinstance(given, BaseModel) else dict(given)
+            placed[section] = {**stated, **{k: v for k, v in keys.items() if not stated.get(k)}}
+        return placed
+
+    @model_validator(mode="after")
+    def _urls_are_sound(self) -> Settings:
+        for section, url in (("database", self.database.url), ("engine", self.engine.url)):
+            try:
+                backend = make_url(url).get_backend_name()
+            except ArgumentError:
+                raise ValueError(f"{section}.url is no database URL") from None
+            if backend not in {"sqlite", "postgresql"}:
+                raise ValueError(f"{section}.url must begin with sqlite:/// or postgresql+psycopg://")
+        if not self.storage.url.startswith("file:///"):
+            raise ValueError("storage.url must begin with file:///")
+        return self
+
+    def printable(self) -> dict[str, Any]:
+        """The effective configuration as JSON data, passwords in URLs masked."""
+        shown: dict[str, Any] = self.model_dump(mode="json")
+        for section in ("database", "engine"):
+            shown[section]["url"] = make_url(shown[section]["url"]).render_as_string(hide_password=True)
+        return shown
+
+
+def load_settings(file: Path | None = None) -> Settings:
+    """Read `file` (or `timepoint.toml` here, when it exists), override by the environment, and check.
+
+    Raises:
+        SettingsError: naming the file or variable, the key, and the nearest known key where one is unknown.
+    """
+    if file is not None and not file.is_file():
+        raise SettingsError(f"There is no file {file}.")
+    source_file = file or (DEFAULT_FILE if DEFAULT_FILE.is_file() else None)
+    _refuse_unknown_variables(os.environ)
+
+    class FromOutside(Settings):
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,
+            file_secret_settings: PydanticBaseSettingsSource,
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            del init_settings, dotenv_settings, file_secret_settings
+            if source_file is None:
+                return (env_settings,)
+            return (env_settings, TomlConfigSettingsSource(settings_cls, source_file))
+
+    try:
+        return FromOutside()
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{source_file} is no valid TOML: {error}.") from None
+    except ValidationError as error:
+        raise SettingsError(_describe(error, source_file)) from None
+
+
+def _refuse_unknown_variables(environment: Iterable[str]) -> None:
+    """An unknown section in a variable name would otherwise be ignored in silence."""
+    known = list(Settings.model_fields)
+    for name in environment:
+        if not name.upper().startswith(_PREFIX) or name in _NOT_SETTINGS:
+            continue
+        section = name[len(_PREFIX) :].split("__")[0].lower()
+        if section not in known:
+            raise SettingsError(f"{name}: there is no section {section!r}{_nearest(section, known)}.")
+
+
+def _describe(error: ValidationError, file: Path | None) -> str:
+    where = f"{file or 'the environment'}"
+    return "; ".join(_sentence(item["loc"], item["type"], item["msg"]) for item in error.errors()) + f" (in {where})."
+
+
+def _sentence(location: tuple[int | str, ...], kind: str, message: str) -> str:
+    key = ".".join(str(part) for part in location)
+    if kind != "extra_forbidden":
+        return f"{key}: {message}" if key else message
+    return f"unknown key {key!r}{_nearest(str(location[-1]), _known_keys(location[:-1]))}"
+
+
+def _known_keys(location: tuple[int | str, ...]) -> list[str]:
+    """Names that are valid at a place in the configuration."""
+    model: type[BaseModel] = Settings
+    for part in location:
+        if isinstance(part, int):
+            continue
+        model = _model_of(model.model_fields[part].annotation)
+    return list(model.model_fields)
+
+
+def _model_of(annotation: Any) -> type[BaseModel]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next(_model_of(a) for a in annotation.__args__ if a is not type(None) and a is not Ellipsis)
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else f"; known keys: {', '.join(sorted(known))}"
