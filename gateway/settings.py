@@ -176,11 +176,20 @@ class FhirAuth(Section):
 
 
 class Fhir(Section):
-    """The FHIR server results are published to; nothing is published without a `base_url`."""
+    """The FHIR server results are published to; nothing is published without a `base_url`.
 
-    version: Literal["R4", "R5"] = "R4"
+    `patient_system` is the identifier system of patient IDs (`urn:oid:...` or a URL); with it empty the issuer of the
+    patient ID is used. `patients` says how a result finds its Patient: `match` one on the server (none, or several,
+    refuses the result), `identifier` only, or `create` a bare one where the server has none (demonstrations).
+    `write` is `by-id` for servers that let clients choose ids, `conditional` for those that do not.
+    """
+
+    version: Literal["R4"] = "R4"
     base_url: str = ""
     auth: FhirAuth = FhirAuth()
+    patient_system: str = ""
+    patients: Literal["match", "identifier", "create"] = "match"
+    write: Literal["by-id", "conditional"] = "by-id"
 
 
 class Schedule(Section):

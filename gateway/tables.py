@@ -69,6 +69,7 @@ class DeliveryState(StrEnum):
     DELIVERED = "delivered"
     COMMITTED = "committed"
     FAILED = "failed"
+    SUPERSEDED = "superseded"
 
 
 class QuarantineKind(StrEnum):
@@ -233,15 +234,17 @@ class Quarantine(Row, table=True):
 
 
 class Analysis(Row, table=True):
-    """The analysis of one study revision: masks and volumes as one object in the image store, the rest as JSON."""
+    """The analysis of one study revision; masks and measurements lie in the research zone, `labels_sha256` is the
+    hash of the label map there. `detail` names the de-identified series that were used, by contrast."""
 
     __tablename__ = "analysis"
     __table_args__ = (UniqueConstraint("study_key", "revision"),)
 
     id: int | None = Field(default=None, primary_key=True, sa_type=_BigId)
     study_key: str = Field(foreign_key="study.study_key")
+    patient_key: str = Field(foreign_key="patient.patient_key", index=True)
     revision: int
-    blob: str = Field(max_length=64)
+    labels_sha256: str = Field(max_length=64)
     backend: dict[str, Any] = Field(default_factory=dict, sa_type=Json)
     notes: list[str] = Field(default_factory=list, sa_type=Json)
     detail: dict[str, Any] = Field(default_factory=dict, sa_type=Json)

@@ -175,16 +175,21 @@ def upgrade() -> None:
         "analysis",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("study_key", sa.String(), nullable=False),
+        sa.Column("patient_key", sa.String(), nullable=False),
         sa.Column("revision", sa.Integer(), nullable=False),
-        sa.Column("blob", sa.String(length=64), nullable=False),
+        sa.Column("labels_sha256", sa.String(length=64), nullable=False),
         sa.Column("backend", Json, nullable=False),
         sa.Column("notes", Json, nullable=False),
         sa.Column("detail", Json, nullable=False),
         sa.Column("created_at", UtcDateTime(), nullable=False),
         sa.ForeignKeyConstraint(["study_key"], ["study.study_key"], name=op.f("fk_analysis_study_key_study")),
+        sa.ForeignKeyConstraint(["patient_key"], ["patient.patient_key"], name=op.f("fk_analysis_patient_key_patient")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_analysis")),
         sa.UniqueConstraint("study_key", "revision", name=op.f("uq_analysis_study_key_revision")),
     )
+    with op.batch_alter_table("analysis", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_analysis_patient_key"), ["patient_key"], unique=False)
+
     op.create_table(
         "delivery",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
@@ -397,6 +402,9 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_delivery_sop_instance_uid"))
 
     op.drop_table("delivery")
+    with op.batch_alter_table("analysis", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_analysis_patient_key"))
+
     op.drop_table("analysis")
     with op.batch_alter_table("vault", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_vault_patient_key"))
