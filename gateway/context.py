@@ -1,0 +1,81 @@
+"""What every role of the gateway opens: settings, database, object stores, folders and keys."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlmodel import select
+
+from deidentify.keys import KeyRing
+from deidentify.profile import Profile
+from gateway.blobs import RECEIVED, RESULTS, BlobStore, open_blobs
+from gateway.database import open_database, read_scope, upgrade
+from gateway.errors import SettingsError
+from gateway.settings import Settings
+from gateway.tables import Patient
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """The open gateway. Make it with `open_gateway`; one per process."""
+
+    settings: Settings
+    database: sa.Engine
+    received: BlobStore
+    results: BlobStore
+
+    @property
+    def research_folder(self) -> Path:
+        """Root of the research zone: de-identified images, masks and exports, no identity."""
+        return self.settings.data_dir / "research"
+
+    @property
+    def exports_folder(self) -> Path:
+        return self.settings.data_dir / "exports"
+
+    @cached_property
+    def keys(self) -> KeyRing:
+        """The de-identification keys.
+
+        Made at the first start of a new gateway. Where patients are on record already, a missing key file is an
+        error: a new key would give every patient a second pseudonym.
+
+        Raises:
+            SettingsError: when the key file is missing although patients are on record.
+        """
+        file = self.settings.deidentify.key_file
+        if file is None:
+            raise SettingsError("deidentify.key_file is empty.")
+        if not file.exists():
+            with read_scope(self.database) as session:
+                known = session.exec(select(Patient.patient_key).limit(1)).first()
+            if known is not None:
+                raise SettingsError(f"{file} is missing although patients are on record: restore it from the backup.")
+            file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            return KeyRing.create(file)
+        return KeyRing.load(file)
+
+    @cached_property
+    def profile(self) -> Profile:
+        file = self.settings.deidentify.profile
+        return Profile.load(file) if file else Profile.default()
+
+
+def open_gateway(settings: Settings) -> Gateway:
+    """Open database (brought to the schema of this program) and object stores.
+
+    Raises:
+        DatabaseNotReady: when the database does not answer.
+    """
+    database = open_database(settings.database.url, settings.database.password_file)
+    upgrade(database)
+    storage = settings.storage
+    return Gateway(
+        settings,
+        database,
+        received=open_blobs(storage.url, RECEIVED, storage.min_free_mb),
+        results=open_blobs(storage.url, RESULTS),
+    )

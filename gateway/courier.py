@@ -1,0 +1,159 @@
+"""The courier: takes every pending delivery to its destination, waits longer after each failure, gives up in the end.
+
+Each object on each destination is a row of its own, so one destination that is down holds up nothing else. A row is
+claimed by moving its next try forward in a transaction; a courier that is killed leaves a row that is due again.
+What was given up waits as a dead letter for a replay.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+
+import structlog
+from sqlmodel import Session, col, or_, select
+
+from gateway.column_types import utc_now
+from gateway.context import Gateway
+from gateway.database import read_scope, session_scope
+from gateway.dimse_client import RemoteAe, StoreOutcome, store
+from gateway.settings import Destination, DestinationKind
+from gateway.stages.progress import ORDER
+from gateway.tables import Delivery, DeliveryState, Study, StudyState
+from timepoint_fhir.client import FhirClient
+from timepoint_fhir.errors import FhirError, FhirUnavailable
+
+FHIR_DESTINATION = "fhir"
+CLAIM_S = 300
+FIRST_WAIT_S = 2.0
+LONGEST_WAIT_S = 900.0
+GIVE_UP_AFTER = dt.timedelta(hours=72)
+_DONE = (DeliveryState.DELIVERED, DeliveryState.COMMITTED)
+_log = structlog.get_logger()
+
+
+def deliver_due(gateway: Gateway, limit: int = 50) -> int:
+    """Deliver what is due now; returns how many objects were taken up."""
+    rows = _claim(gateway, limit)
+    for (destination, study_key), group in groupby(rows, key=lambda r: (r.destination, r.study_key)):
+        batch = list(group)
+        outcomes = _send_fhir(gateway, batch) if destination == FHIR_DESTINATION else _send_dicom(gateway, batch)
+        _settle(gateway, batch, outcomes)
+        _log.info(
+            "delivered" if all(o.stored for o in outcomes) else "delivery failed",
+            study_key=study_key,
+            destination=destination,
+            objects=len(batch),
+            detail=next((o.detail for o in outcomes if not o.stored), ""),
+        )
+    return len(rows)
+
+
+def _claim(gateway: Gateway, limit: int) -> list[Delivery]:
+    now = utc_now()
+    due = (
+        select(Delivery)
+        .where(
+            Delivery.state == DeliveryState.PENDING,
+            or_(col(Delivery.next_try).is_(None), col(Delivery.next_try) <= now),
+        )
+        .order_by(col(Delivery.destination), col(Delivery.study_key), col(Delivery.id))
+        .limit(limit)
+    )
+    with read_scope(gateway.database) as session:
+        if session.exec(due).first() is None:
+            return []
+    with session_scope(gateway.database) as session:
+        rows = list(session.exec(due.with_for_update(skip_locked=True)).all())
+        for row in rows:
+            row.next_try = now + dt.timedelta(seconds=CLAIM_S)
+            row.attempts += 1
+            session.add(row)
+    return rows
+
+
+def _send_dicom(gateway: Gateway, rows: Sequence[Delivery]) -> list[StoreOutcome]:
+    destination = _destination(gateway, rows[0].destination)
+    if destination is None:
+        return [StoreOutcome(r.sop_instance_uid, False, False, "this destination is not configured") for r in rows]
+    remote = RemoteAe(destination.ae_title, destination.host, destination.port)
+    files = [gateway.results.path(str(r.blob)) for r in rows]
+    return store(gateway.settings.dicom.ae_title, remote, files)
+
+
+def _destination(gateway: Gateway, name: str) -> Destination | None:
+    known = (d for d in gateway.settings.destinations if d.kind is DestinationKind.DICOM)
+    return next((d for d in known if d.name == name), None)
+
+
+def _send_fhir(gateway: Gateway, rows: Sequence[Delivery]) -> list[StoreOutcome]:
+    options = gateway.settings.fhir
+    if not options.base_url:
+        return [StoreOutcome("", False, False, "no FHIR server is configured") for _ in rows]
+    outcomes = []
+    with FhirClient(options.base_url, _token(options.auth.token_file)) as client:
+        for row in rows:
+            try:
+                references = client.post_transaction(json.loads(gateway.results.read(str(row.blob))))
+            except FhirError as error:
+                outcomes.append(StoreOutcome("", False, isinstance(error, FhirUnavailable), str(error)))
+            else:
+                row.detail = {"references": references}
+                outcomes.append(StoreOutcome("", True, False, f"{len(references)} resources"))
+    return outcomes
+
+
+def _token(file: Path | None) -> str | None:
+    return file.read_text(encoding="utf-8").strip() if file else None
+
+
+def _settle(gateway: Gateway, rows: Sequence[Delivery], outcomes: Sequence[StoreOutcome]) -> None:
+    now = utc_now()
+    with session_scope(gateway.database) as session:
+        for row, outcome in zip(rows, outcomes, strict=True):
+            stored = session.get(Delivery, row.id)
+            if stored is None or stored.state is not DeliveryState.PENDING:
+                continue
+            stored.last_error = "" if outcome.stored else outcome.detail[:500]
+            stored.detail = row.detail
+            if outcome.stored:
+                stored.state, stored.next_try = DeliveryState.DELIVERED, None
+            elif outcome.retriable and now - stored.created_at < GIVE_UP_AFTER:
+                wait_s = min(FIRST_WAIT_S * 2 ** min(stored.attempts - 1, 12), LONGEST_WAIT_S)
+                stored.next_try = now + dt.timedelta(seconds=wait_s)
+            else:
+                stored.state, stored.next_try = DeliveryState.FAILED, None
+            session.add(stored)
+        session.flush()
+        settle_study(session, rows[0].study_key)
+
+
+def settle_study(session: Session, study_key: str) -> None:
+    """Move the study on as far as its deliveries have come: delivered when every DICOM destination holds all objects,
+    published when the FHIR server has them too."""
+    study = session.get(Study, study_key)
+    if study is None or study.state not in ORDER or ORDER.index(study.state) < ORDER.index(StudyState.ENCODED):
+        return
+    rows = session.exec(
+        select(Delivery).where(Delivery.study_key == study_key, Delivery.revision == study.revision)
+    ).all()
+    if any(r.state not in _DONE for r in rows if r.destination != FHIR_DESTINATION):
+        return
+    published = all(r.state in _DONE for r in rows)
+    study.state = StudyState.PUBLISHED if published else StudyState.DELIVERED
+    session.add(study)
+
+
+def replay(gateway: Gateway, study_key: str) -> int:
+    """Make every delivery of a study that was given up due again; returns how many."""
+    with session_scope(gateway.database) as session:
+        rows = session.exec(
+            select(Delivery).where(Delivery.study_key == study_key, Delivery.state == DeliveryState.FAILED)
+        ).all()
+        for row in rows:
+            row.state, row.next_try, row.created_at = DeliveryState.PENDING, None, utc_now()
+            session.add(row)
+    return len(rows)

@@ -1,0 +1,88 @@
+"""From the rows of a patient to the record: the fold over everything that was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlmodel import Session, col, select
+
+from gateway.errors import NotFound
+from gateway.tables import Lesion, Measurement, Patient, Study, TimePoint
+from gateway.values import measurement_from_json
+from longitudinal.patient_history import HistoryContext, ScanProvenance
+from longitudinal.record import ObservedTimePoint, Record, build_record
+from longitudinal.types import LesionMeasurement, TumourType
+
+
+@dataclass(frozen=True)
+class PatientRecord:
+    """The record of a patient with the rows it was folded from; `rows` in the order of the record."""
+
+    patient: Patient
+    record: Record
+    rows: Sequence[tuple[TimePoint, Study]]
+
+    def study_key_of(self, study_instance_uid: str) -> str:
+        return next(s.study_key for _, s in self.rows if s.study_instance_uid == study_instance_uid)
+
+    def until(self, study_instance_uid: str) -> Record:
+        """The record as it stood at a study: nothing of what came after it."""
+        points = self.record.time_points
+        last = next(i for i, p in enumerate(points) if p.study_instance_uid == study_instance_uid)
+        return Record(self.record.target, points[: last + 1])
+
+    def history_context(self, pid: str) -> HistoryContext:
+        """What the history of this patient says beside its volumes."""
+        provenance = {
+            study.study_instance_uid: ScanProvenance(
+                seg_model=row.detail.get("seg_model"), qc="warn" if row.preliminary else "pass"
+            )
+            for row, study in self.rows
+        }
+        return HistoryContext(pid=pid, tumour_type=tumour_type(self.patient), provenance=provenance)
+
+
+def tumour_type(patient: Patient) -> TumourType:
+    return TumourType(patient.tumour_type) if patient.tumour_type else TumourType.OTHER
+
+
+def read_patient_record(session: Session, patient_key: str) -> PatientRecord:
+    """Fold the current time points of a patient.
+
+    A lesion that a time point has no measurement of was looked for there (segmentation sees the whole brain) and
+    not found.
+
+    Raises:
+        NotFound: when there is no such patient.
+    """
+    patient = session.get(Patient, patient_key)
+    if patient is None:
+        raise NotFound(f"patient {patient_key}")
+    rows = session.exec(
+        select(TimePoint, Study)
+        .join(Study, col(Study.study_key) == col(TimePoint.study_key))
+        .where(TimePoint.patient_key == patient_key, col(TimePoint.current).is_(True))
+    ).all()
+    lesions = session.exec(select(Lesion).where(Lesion.patient_key == patient_key).order_by(col(Lesion.number))).all()
+    seen = {m: value for row, _ in rows for m, value in _measured(session, row).items()}
+    shown = [lesion for lesion in lesions if any(uid == lesion.tracking_uid for _, uid in seen)]
+    observed = [
+        ObservedTimePoint(
+            study_instance_uid=study.study_instance_uid,
+            acquired=row.acquired,
+            lesions={lesion.tracking_uid: seen.get((row.id, lesion.tracking_uid)) for lesion in shown},
+        )
+        for row, study in rows
+    ]
+    names = {lesion.tracking_uid: lesion.tracking_id for lesion in lesions}
+    record = build_record(observed, tumour_type(patient).target, tracking_ids=names)
+    by_uid = {study.study_instance_uid: (row, study) for row, study in rows}
+    return PatientRecord(patient, record, [by_uid[p.study_instance_uid] for p in record.time_points])
+
+
+def _measured(session: Session, row: TimePoint) -> Mapping[tuple[int | None, str], LesionMeasurement]:
+    found = session.exec(
+        select(Measurement).where(Measurement.study_key == row.study_key, Measurement.revision == row.revision)
+    ).all()
+    return {(row.id, m.tracking_uid): measurement_from_json(m.value) for m in found if m.value is not None}

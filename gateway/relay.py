@@ -1,0 +1,42 @@
+"""The relay: hands the outbox to the engine, in order. Repeating it changes nothing, because job ids are deterministic."""
+
+from __future__ import annotations
+
+from sqlmodel import col, select
+
+from gateway.column_types import utc_now
+from gateway.context import Gateway
+from gateway.database import read_scope, session_scope
+from gateway.engine import Job, JobQueue
+from gateway.tables import Outbox, Study, StudyState
+
+NO_PATIENT = "-"
+
+
+def relay_outbox(gateway: Gateway, queue: JobQueue, limit: int = 50) -> int:
+    """Submit what the outbox holds; returns how many jobs."""
+    waiting = select(Outbox).where(col(Outbox.sent_at).is_(None)).order_by(col(Outbox.id)).limit(limit)
+    with read_scope(gateway.database) as session:
+        rows = session.exec(waiting).all()
+        keys = [str(row.payload["study_key"]) for row in rows if "study_key" in row.payload]
+        studies = session.exec(select(Study).where(col(Study.study_key).in_(keys))).all() if keys else []
+    patients = {s.study_key: s.patient_key for s in studies}
+    for row in rows:
+        partition = patients.get(str(row.payload.get("study_key")))
+        queue.submit(Job(row.job, row.kind, partition or NO_PATIENT, row.payload))
+    if rows:
+        with session_scope(gateway.database) as session:
+            for row in rows:
+                _mark_sent(session.get(Outbox, row.id))
+                _mark_identified(session.get(Study, str(row.payload.get("study_key", ""))))
+    return len(rows)
+
+
+def _mark_sent(row: Outbox | None) -> None:
+    if row is not None:
+        row.sent_at = utc_now()
+
+
+def _mark_identified(study: Study | None) -> None:
+    if study is not None and study.state is StudyState.COMPLETE:
+        study.state = StudyState.IDENTIFIED

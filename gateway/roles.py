@@ -1,0 +1,115 @@
+"""The roles of the gateway: `receive`, `work` and `web`, each a process of its own, each stateless.
+
+A role runs until it is told to stop (SIGTERM or SIGINT); then it drains: no new associations or jobs, what is under
+way is finished or left where the next start takes it up.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import structlog
+
+from gateway.completion import close_due_studies
+from gateway.context import Gateway, open_gateway
+from gateway.courier import deliver_due
+from gateway.engine import QueueName
+from gateway.errors import Retriable
+from gateway.executor_name import claim_executor_name
+from gateway.heartbeat import BEAT_S, beat, leave, silent_workers
+from gateway.relay import relay_outbox
+from gateway.settings import Settings
+from gateway.storage_scp import StorageScp
+
+CLOSER_S = 0.25
+COURIER_S = 0.5
+DRAIN_S = 20.0
+_log = structlog.get_logger()
+
+
+@contextmanager
+def until_told_to_stop(supervised: bool) -> Iterator[threading.Event]:
+    """An event that is set by SIGTERM or SIGINT and, for a supervised role, when its supervisor is gone."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    if supervised:
+        threading.Thread(target=_watch_supervisor, args=[stop], daemon=True).start()
+    yield stop
+
+
+def _watch_supervisor(stop: threading.Event) -> None:
+    # The supervisor holds the other end of this pipe; it closes when the supervisor dies, even by SIGKILL.
+    sys.stdin.buffer.read()
+    stop.set()
+
+
+def run_receive(settings: Settings, supervised: bool = False) -> None:
+    """Receive studies until told to stop."""
+    gateway = open_gateway(settings)
+    name = f"{socket.gethostname()}-receive-{os.getpid()}"
+    with until_told_to_stop(supervised) as stop:
+        scp = StorageScp(settings, gateway.database, gateway.received)
+        scp.start()
+        _log.info("receiving", ae_title=settings.dicom.ae_title, port=scp.port)
+        _beat_until(gateway, name, "receive", stop)
+        scp.stop()
+    leave(gateway, name)
+
+
+def run_work(settings: Settings, queues: Sequence[QueueName], supervised: bool = False) -> None:
+    """Close studies, run their jobs and deliver their results until told to stop."""
+    from gateway.engine_dbos import DbosEngine  # the receiver shares this module and needs no engine
+    from gateway.scheduler import start_scheduler
+    from gateway.workflow import plans
+
+    gateway = open_gateway(settings)
+    gateway.keys  # noqa: B018 - made or found missing now, not in the middle of a study
+    executor = claim_executor_name(settings.data_dir / "locks")
+    engine = DbosEngine(settings.engine.url, executor.name, settings.engine.poll_s)
+    with until_told_to_stop(supervised) as stop:
+        engine.start(plans(gateway), queues)
+        scheduler = start_scheduler(gateway)
+        threads = [
+            _every(CLOSER_S, lambda: close_due_studies(gateway.database, settings), stop, "closer"),
+            _every(CLOSER_S, lambda: relay_outbox(gateway, engine), stop, "relay"),
+            _every(COURIER_S, lambda: deliver_due(gateway), stop, "courier"),
+            _every(BEAT_S, lambda: engine.recover(silent_workers(gateway, executor.name)), stop, "takeover"),
+        ]
+        _log.info("working", executor=executor.name, queues=list(queues))
+        _beat_until(gateway, executor.name, "work", stop)
+        for thread in threads:
+            thread.join(DRAIN_S)
+        scheduler.shutdown(wait=False)
+        engine.stop(DRAIN_S)
+    leave(gateway, executor.name)
+    executor.release()
+
+
+def _beat_until(gateway: Gateway, name: str, role: str, stop: threading.Event) -> None:
+    while True:
+        try:
+            beat(gateway, name, role)
+        except Retriable as error:
+            _log.warning("no sign of life could be written", error=type(error).__name__)
+        if stop.wait(BEAT_S):
+            return
+
+
+def _every(seconds: float, act: Callable[[], object], stop: threading.Event, name: str) -> threading.Thread:
+    def loop() -> None:
+        while not stop.wait(seconds):
+            try:
+                act()
+            except Exception as error:  # noqa: BLE001 - the edge of a service loop: it reports and goes on
+                _log.error("a service loop failed and goes on", loop=name, error=type(error).__name__, exc_info=True)
+
+    thread = threading.Thread(target=loop, name=name, daemon=True)
+    thread.start()
+    return thread

@@ -1,0 +1,148 @@
+"""Encode: SEG, SR and the FHIR bundle from one result and the original headers, each with its delivery row.
+
+The objects' times come from the forecast's row, so that a repeat makes the same bytes and the same UIDs.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import pydicom
+from pydicom import Dataset
+from sqlmodel import Session, col, select
+
+from gateway.context import Gateway
+from gateway.courier import FHIR_DESTINATION, settle_study
+from gateway.database import read_scope, session_scope
+from gateway.engine import Arguments
+from gateway.publication import fhir_bundle
+from gateway.results import StudyInRecord, read_result, read_study_in_record, with_original_images
+from gateway.settings import DestinationKind
+from gateway.stages.deidentification import original_images
+from gateway.stages.progress import advance, key_and_revision
+from gateway.stages.segmentation import analysis_folder
+from gateway.tables import Delivery, DeliveryState, ForecastRow, StudyState
+from inference.encoding.encoded_study import EncodedStudy, encode_study
+from inference.study import load_analysis
+from longitudinal.types import Contrast, StudyResult
+
+SEG, REPORT, DIAMETERS, FORECAST, BUNDLE = "seg", "sr", "diameter-sr", "forecast-sr", "fhir-bundle"
+
+
+@dataclass(frozen=True)
+class MadeObject:
+    """An encoded object in the result store."""
+
+    name: str
+    sop_instance_uid: str
+    blob: str
+
+
+def run(gateway: Gateway, arguments: Arguments) -> None:
+    """Encode a study revision and queue its deliveries; those of earlier revisions still waiting are dropped."""
+    study_key, revision = key_and_revision(arguments)
+    with read_scope(gateway.database) as session:
+        at = read_study_in_record(session, study_key)
+        result = read_result(session, study_key, revision)
+        made_at = session.exec(
+            select(ForecastRow.created_at).where(
+                ForecastRow.study_key == study_key, ForecastRow.revision == revision
+            )
+        ).one()
+        previous = _previous_reports(gateway, session, study_key, revision)
+    result, encoded = _encode(gateway, at, result, made_at, previous)
+    made = _store(gateway, encoded)
+    bundle = fhir_bundle(gateway, at, result, {m.name: m.sop_instance_uid for m in made}, made_at)
+    with session_scope(gateway.database) as session:
+        _queue(gateway, session, study_key, revision, made, bundle)
+    advance(gateway, study_key, revision, StudyState.ENCODED)
+    with session_scope(gateway.database) as session:
+        settle_study(session, study_key)
+
+
+def _encode(
+    gateway: Gateway, at: StudyInRecord, result: StudyResult, made_at: datetime, previous: Sequence[Dataset]
+) -> tuple[StudyResult, EncodedStudy]:
+    originals = [pydicom.dcmread(f, stop_before_pixels=True) for f in original_images(gateway, at.study.study_key).files]
+    originals.sort(key=lambda ds: (str(ds.SeriesInstanceUID), int(ds.get("InstanceNumber") or 0), str(ds.SOPInstanceUID)))
+    result = with_original_images(result, {gateway.keys.uid(str(ds.SOPInstanceUID)): str(ds.SOPInstanceUID) for ds in originals})
+    analysis = load_analysis(analysis_folder(gateway, at.study.study_key, at.row.revision))
+    series = {
+        Contrast(contrast): [ds for ds in originals if gateway.keys.uid(str(ds.SeriesInstanceUID)) == uid]
+        for contrast, uid in at.analysis.detail["series"].items()
+    }
+    reference = next(c for c, uid in at.analysis.detail["series"].items() if uid == analysis.reference_series_uid)
+    encoded = encode_study(
+        result, analysis.labels, analysis.lesions, series, Contrast(reference), created=made_at, previous=previous
+    )
+    return result, encoded
+
+
+def _previous_reports(gateway: Gateway, session: Session, study_key: str, revision: int) -> list[Dataset]:
+    """The reports of the last revision that was encoded, to be named as predecessors."""
+    rows = session.exec(
+        select(Delivery)
+        .where(Delivery.study_key == study_key, Delivery.revision < revision, col(Delivery.blob).is_not(None))
+        .order_by(col(Delivery.revision).desc())
+    ).all()
+    blobs = {
+        r.object_name: r.blob for r in rows if r.revision == rows[0].revision and r.object_name != BUNDLE and r.blob
+    }
+    return [pydicom.dcmread(gateway.results.path(blob)) for _, blob in sorted(blobs.items())]
+
+
+def _store(gateway: Gateway, encoded: EncodedStudy) -> list[MadeObject]:
+    named = [
+        (SEG, encoded.segmentation),
+        (REPORT, encoded.report),
+        (DIAMETERS, encoded.diameters),
+        (FORECAST, encoded.forecast),
+    ]
+    made = []
+    for name, dataset in named:
+        if dataset is not None:
+            buffer = io.BytesIO()
+            dataset.save_as(buffer, enforce_file_format=True)
+            made.append(MadeObject(name, str(dataset.SOPInstanceUID), gateway.results.put(buffer.getvalue())))
+    return made
+
+
+def _queue(
+    gateway: Gateway,
+    session: Session,
+    study_key: str,
+    revision: int,
+    made: Sequence[MadeObject],
+    bundle: dict[str, object] | None,
+) -> None:
+    rows = session.exec(select(Delivery).where(Delivery.study_key == study_key)).all()
+    for row in rows:
+        if row.revision < revision and row.state is DeliveryState.PENDING:
+            row.state = DeliveryState.SUPERSEDED
+            session.add(row)
+    there = {(r.destination, r.object_name) for r in rows if r.revision == revision}
+    wanted = [
+        (d.name, m)
+        for d in gateway.settings.destinations
+        if d.kind is DestinationKind.DICOM
+        for m in made
+    ]
+    if bundle is not None:
+        data = json.dumps(bundle, sort_keys=True, ensure_ascii=False).encode()
+        wanted.append((FHIR_DESTINATION, MadeObject(BUNDLE, "", gateway.results.put(data))))
+    for destination, item in wanted:
+        if (destination, item.name) not in there:
+            session.add(
+                Delivery(
+                    study_key=study_key,
+                    revision=revision,
+                    destination=destination,
+                    object_name=item.name,
+                    sop_instance_uid=item.sop_instance_uid,
+                    blob=item.blob,
+                )
+            )

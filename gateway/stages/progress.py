@@ -1,0 +1,83 @@
+"""The state of a study revision as its steps move it on, and what ends the way early."""
+
+from __future__ import annotations
+
+import structlog
+from sqlmodel import Session
+
+from gateway.context import Gateway
+from gateway.database import session_scope
+from gateway.engine import Arguments, JobHalted
+from gateway.errors import NotFound
+from gateway.quarantine import put_study_aside
+from gateway.tables import QuarantineKind, Study, StudyState
+
+ORDER = [
+    StudyState.RECEIVING,
+    StudyState.COMPLETE,
+    StudyState.IDENTIFIED,
+    StudyState.DEIDENTIFIED,
+    StudyState.SEGMENTED,
+    StudyState.MEASURED,
+    StudyState.RECORDED,
+    StudyState.FORECAST,
+    StudyState.ENCODED,
+    StudyState.DELIVERED,
+    StudyState.COMMITTED,
+    StudyState.PUBLISHED,
+]
+_log = structlog.get_logger()
+
+
+def arguments_of(study_key: str, revision: int) -> Arguments:
+    return {"study_key": study_key, "revision": revision}
+
+
+def key_and_revision(arguments: Arguments) -> tuple[str, int]:
+    return str(arguments["study_key"]), int(arguments["revision"])
+
+
+def require_study(session: Session, study_key: str) -> Study:
+    """The row of a study.
+
+    Raises:
+        NotFound: when there is none.
+    """
+    study = session.get(Study, study_key)
+    if study is None:
+        raise NotFound(f"study {study_key}")
+    return study
+
+
+def advance(gateway: Gateway, study_key: str, revision: int, state: StudyState) -> None:
+    """Move a study on to `state`; never back, and not when a later revision has taken over."""
+    with session_scope(gateway.database) as session:
+        study = require_study(session, study_key)
+        if study.revision != revision or study.state not in ORDER:
+            return
+        if ORDER.index(state) > ORDER.index(study.state):
+            study.state = state
+            session.add(study)
+    _log.info("study moved on", study_key=study_key, revision=revision, state=state.value)
+
+
+def set_aside(
+    gateway: Gateway, study_key: str, revision: int, kind: QuarantineKind, reason: str, remedy: str
+) -> JobHalted:
+    """Put a study into quarantine; raise what this returns to end its job."""
+    with session_scope(gateway.database) as session:
+        study = require_study(session, study_key)
+        put_study_aside(session, study, kind, reason, remedy)
+    _log.warning("study set aside", study_key=study_key, revision=revision, kind=kind.value)
+    return JobHalted(reason)
+
+
+def fail(gateway: Gateway, arguments: Arguments, error: Exception) -> None:
+    """Record that the job of a study failed for good; it waits for a replay."""
+    study_key, revision = key_and_revision(arguments)
+    with session_scope(gateway.database) as session:
+        study = require_study(session, study_key)
+        if study.revision == revision:
+            study.state, study.reason = StudyState.FAILED, str(error)[:500]
+            session.add(study)
+    _log.error("study failed", study_key=study_key, revision=revision, error=type(error).__name__)

@@ -1,0 +1,40 @@
+"""The plans of the engine: which steps a study goes through, and the scheduled jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from gateway.context import Gateway
+from gateway.engine import Arguments, Plan, Step
+from gateway.stages import deidentification, encoding, forecasting, recording, segmentation
+from gateway.stages.progress import fail
+
+STUDY, REPUBLISH, EXPORT, HOUSEKEEPING = "study", "republish", "export", "housekeeping"
+
+
+def plans(gateway: Gateway) -> Mapping[str, Plan]:
+    """Every kind of job this gateway knows.
+
+    `study` takes a complete study revision all the way; `republish` encodes a recorded study again because another
+    study changed what is to be said of it.
+    """
+    results = [
+        _step("forecast", forecasting.run, gateway),
+        _step("encode", encoding.run, gateway),
+    ]
+    study = [
+        _step("deidentify", deidentification.run, gateway),
+        Step("segment", partial(segmentation.run, gateway), "gpu", attempts=2),
+        _step("record", recording.run, gateway),
+        *results,
+    ]
+    on_failure = partial(fail, gateway)
+    return {
+        STUDY: Plan(study, on_failure),
+        REPUBLISH: Plan(results, on_failure),
+    }
+
+
+def _step(name: str, run: Callable[[Gateway, Arguments], None], gateway: Gateway) -> Step:
+    return Step(name, partial(run, gateway))
