@@ -33,8 +33,8 @@ __all__ = ["Registration", "RegistrationFailed", "register"]
 
 TRIAL_POINTS = 5_000
 COARSE_MM, FINE_MM = 4.0, 2.0
-MIN_OVERLAP = 0.75
-MIN_GAIN = 1.15
+MIN_OVERLAP = 0.5
+MIN_GAIN = 1.7
 DISPLACED_MM = 15.0
 _TRANSLATION_SCALE_MM = 100.0
 _TRIAL_ROTATION_RAD = 0.2
