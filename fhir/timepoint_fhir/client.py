@@ -113,6 +113,8 @@ def _refuse(status: int, message: str, retry_after: str | None) -> None:
         raise FhirUnavailable(message, wait)
     if status == 401:
         message += " (check the bearer token)"
+    if 300 <= status < 400:
+        message += " (the server is elsewhere; check the base URL)"
     raise FhirRejected(message, status)
 
 
