@@ -79,7 +79,7 @@ def brain_of(labels: npt.NDArray[np.int16]) -> npt.NDArray[np.bool_]:
 
 
 def _read(file: Path) -> npt.NDArray[np.int16]:
-    image = nib.as_closest_canonical(nib.load(file))
+    image = nib.as_closest_canonical(nib.load(file))  # type: ignore[no-untyped-call]
     if not np.allclose(image.header.get_zooms()[:3], 1.0, atol=0.01):
         raise ValueError(f"{file} is not at 1 mm")
     ras = np.asarray(image.dataobj).astype(np.int16)

@@ -81,7 +81,7 @@ class Trainer:
         image, target = self._images.sample()
         loss = loss_of(self.network(image), target)
         self._optimiser.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         self._optimiser.step()
         self.progress.step += 1
@@ -90,7 +90,12 @@ class Trainer:
         for name, value in self.network.state_dict().items():
             self.average[name].lerp_(value, 1 - keep)
         if self.progress.step % 25 == 0:
-            print(f"step {self.progress.step}  {self.progress.seconds:.0f} s  loss {self.progress.loss:.4f}", flush=True)
+            self._report()
+
+    def _report(self) -> None:
+        done = self.progress
+        sys.stdout.write(f"step {done.step}  {done.seconds:.0f} s  loss {done.loss:.4f}\n")
+        sys.stdout.flush()
 
     def _save(self) -> None:
         state = {f"network.{name}": value for name, value in self.network.state_dict().items()}
@@ -156,7 +161,7 @@ def _section(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line; exit 0 done, 2 wrong use."""
-    parser = argparse.ArgumentParser(prog="python -m training.brain.train", description=__doc__.split("\n")[0])  # type: ignore[union-attr]
+    parser = argparse.ArgumentParser(prog="python -m training.brain.train", description=__doc__.split("\n")[0])
     parser.add_argument("--maps", type=Path, required=True, help="folder with whole-head label maps (*.nii.gz)")
     parser.add_argument("--out", type=Path, required=True, help="folder for the checkpoint and the finished model")
     parser.add_argument("--minutes", type=float, default=30.0, help="training time in all, interruptions not counted")
@@ -166,7 +171,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         trainer = Trainer(given.maps, given.out, given.minutes * 60, given.seed)
     except (FileNotFoundError, ValueError) as problem:
-        print(problem, file=sys.stderr)
+        sys.stderr.write(f"{problem}\n")
         return 2
     trainer.run()
     write_model(trainer, given.maps, given.out)
