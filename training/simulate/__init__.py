@@ -1,0 +1,1 @@
+"""Simulated patients: heads with growing tumours as DICOM studies, and volume histories."""
