@@ -20,13 +20,13 @@ from gateway.column_types import utc_now
 from gateway.context import Gateway
 from gateway.database import read_scope, session_scope
 from gateway.dimse_client import RemoteAe, StoreOutcome, store
+from gateway.object_names import FHIR_DESTINATION
 from gateway.settings import Destination, DestinationKind
 from gateway.stages.progress import ORDER
 from gateway.tables import Delivery, DeliveryState, Study, StudyState
 from timepoint_fhir.client import FhirClient
 from timepoint_fhir.errors import FhirError, FhirUnavailable
 
-FHIR_DESTINATION = "fhir"
 CLAIM_S = 300
 FIRST_WAIT_S = 2.0
 LONGEST_WAIT_S = 900.0

@@ -38,7 +38,8 @@ class StoreOutcome:
     detail: str
 
 
-def _associate(ae: AE, remote: RemoteAe, timeout_s: float) -> Association:
+def associate(ae: AE, remote: RemoteAe, timeout_s: float) -> Association:
+    """Request an association; the caller looks at `is_established`."""
     ae.acse_timeout = ae.connection_timeout = timeout_s
     ae.dimse_timeout = ae.network_timeout = 4 * timeout_s
     return ae.associate(
@@ -50,7 +51,8 @@ def _associate(ae: AE, remote: RemoteAe, timeout_s: float) -> Association:
     )
 
 
-def _why_not(assoc: Association) -> str:
+def why_not(assoc: Association) -> str:
+    """Why an association was not established, in a sentence."""
     if assoc.is_rejected:
         return "the association was rejected: check the AE titles and the peer's list of known nodes"
     if assoc.is_aborted:
@@ -62,9 +64,9 @@ def echo(local_ae_title: str, remote: RemoteAe, timeout_s: float = 5.0) -> str |
     """C-ECHO. Returns None when it succeeded, else a sentence that tells what is wrong."""
     ae = AE(ae_title=local_ae_title)
     ae.add_requested_context(Verification)
-    assoc = _associate(ae, remote, timeout_s)
+    assoc = associate(ae, remote, timeout_s)
     if not assoc.is_established:
-        return _why_not(assoc)
+        return why_not(assoc)
     try:
         status = assoc.send_c_echo()
     finally:
@@ -89,9 +91,9 @@ def store(
     ae = AE(ae_title=local_ae_title)
     for sop_class, syntax in wanted:
         ae.add_requested_context(sop_class, UNCOMPRESSED if syntax in UNCOMPRESSED else [syntax])
-    assoc = _associate(ae, remote, timeout_s)
+    assoc = associate(ae, remote, timeout_s)
     if not assoc.is_established:
-        reason = _why_not(assoc)
+        reason = why_not(assoc)
         return [StoreOutcome(uid, False, True, reason) for _, uid in metas]
     accepted = {str(c.abstract_syntax) for c in assoc.accepted_contexts}
     outcomes = []

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gateway.context import Gateway
+from gateway.object_names import FORECAST, REPORT, SEG
 from gateway.results import StudyInRecord
 from inference.encoding.identity import software_version
 from longitudinal.types import Reference, StudyResult
@@ -35,9 +36,9 @@ def fhir_bundle(
         issued=issued,
         software_version=software_version(),
         accession_number=identity.get("accession_number") or None,
-        seg_sop_instance_uid=sop_uids.get("seg"),
-        sr_sop_instance_uid=sop_uids.get("sr"),
-        forecast_sr_sop_instance_uid=sop_uids.get("forecast-sr"),
+        seg_sop_instance_uid=sop_uids.get(SEG),
+        sr_sop_instance_uid=sop_uids.get(REPORT),
+        forecast_sr_sop_instance_uid=sop_uids.get(FORECAST),
         reference_studies=_reference_studies(at),
         match_patient=options.patients != "identifier",
         create_patient=options.patients == "create",

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 
+import structlog
+
+from gateway import export
 from gateway.context import Gateway
 from gateway.engine import Arguments, Plan, Step
 from gateway.stages import deidentification, encoding, forecasting, recording, segmentation
 from gateway.stages.progress import fail
 
+_log = structlog.get_logger()
 STUDY, REPUBLISH, EXPORT, HOUSEKEEPING = "study", "republish", "export", "housekeeping"
 
 
@@ -33,8 +37,13 @@ def plans(gateway: Gateway) -> Mapping[str, Plan]:
     return {
         STUDY: Plan(study, on_failure),
         REPUBLISH: Plan(results, on_failure),
+        EXPORT: Plan([_step("export", export.run, gateway)], _note_failure),
     }
 
 
 def _step(name: str, run: Callable[[Gateway, Arguments], None], gateway: Gateway) -> Step:
     return Step(name, partial(run, gateway))
+
+
+def _note_failure(arguments: Arguments, error: Exception) -> None:
+    _log.error("a scheduled job failed", slot=arguments.get("slot"), error=type(error).__name__)

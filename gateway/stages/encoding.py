@@ -16,9 +16,10 @@ from pydicom import Dataset
 from sqlmodel import Session, col, select
 
 from gateway.context import Gateway
-from gateway.courier import FHIR_DESTINATION, settle_study
+from gateway.courier import settle_study
 from gateway.database import read_scope, session_scope
 from gateway.engine import Arguments
+from gateway.object_names import BUNDLE, DIAMETERS, FHIR_DESTINATION, FORECAST, REPORT, SEG
 from gateway.publication import fhir_bundle
 from gateway.results import StudyInRecord, read_result, read_study_in_record, with_original_images
 from gateway.settings import DestinationKind
@@ -29,8 +30,6 @@ from gateway.tables import Delivery, DeliveryState, ForecastRow, StudyState
 from inference.encoding.encoded_study import EncodedStudy, encode_study
 from inference.study import load_analysis
 from longitudinal.types import Contrast, StudyResult
-
-SEG, REPORT, DIAMETERS, FORECAST, BUNDLE = "seg", "sr", "diameter-sr", "forecast-sr", "fhir-bundle"
 
 
 @dataclass(frozen=True)
@@ -49,9 +48,7 @@ def run(gateway: Gateway, arguments: Arguments) -> None:
         at = read_study_in_record(session, study_key)
         result = read_result(session, study_key, revision)
         made_at = session.exec(
-            select(ForecastRow.created_at).where(
-                ForecastRow.study_key == study_key, ForecastRow.revision == revision
-            )
+            select(ForecastRow.created_at).where(ForecastRow.study_key == study_key, ForecastRow.revision == revision)
         ).one()
         previous = _previous_reports(gateway, session, study_key, revision)
     result, encoded = _encode(gateway, at, result, made_at, previous)
@@ -67,9 +64,15 @@ def run(gateway: Gateway, arguments: Arguments) -> None:
 def _encode(
     gateway: Gateway, at: StudyInRecord, result: StudyResult, made_at: datetime, previous: Sequence[Dataset]
 ) -> tuple[StudyResult, EncodedStudy]:
-    originals = [pydicom.dcmread(f, stop_before_pixels=True) for f in original_images(gateway, at.study.study_key).files]
-    originals.sort(key=lambda ds: (str(ds.SeriesInstanceUID), int(ds.get("InstanceNumber") or 0), str(ds.SOPInstanceUID)))
-    result = with_original_images(result, {gateway.keys.uid(str(ds.SOPInstanceUID)): str(ds.SOPInstanceUID) for ds in originals})
+    originals = [
+        pydicom.dcmread(f, stop_before_pixels=True) for f in original_images(gateway, at.study.study_key).files
+    ]
+    originals.sort(
+        key=lambda ds: (str(ds.SeriesInstanceUID), int(ds.get("InstanceNumber") or 0), str(ds.SOPInstanceUID))
+    )
+    result = with_original_images(
+        result, {gateway.keys.uid(str(ds.SOPInstanceUID)): str(ds.SOPInstanceUID) for ds in originals}
+    )
     analysis = load_analysis(analysis_folder(gateway, at.study.study_key, at.row.revision))
     series = {
         Contrast(contrast): [ds for ds in originals if gateway.keys.uid(str(ds.SeriesInstanceUID)) == uid]
@@ -125,12 +128,7 @@ def _queue(
             row.state = DeliveryState.SUPERSEDED
             session.add(row)
     there = {(r.destination, r.object_name) for r in rows if r.revision == revision}
-    wanted = [
-        (d.name, m)
-        for d in gateway.settings.destinations
-        if d.kind is DestinationKind.DICOM
-        for m in made
-    ]
+    wanted = [(d.name, m) for d in gateway.settings.destinations if d.kind is DestinationKind.DICOM for m in made]
     if bundle is not None:
         data = json.dumps(bundle, sort_keys=True, ensure_ascii=False).encode()
         wanted.append((FHIR_DESTINATION, MadeObject(BUNDLE, "", gateway.results.put(data))))

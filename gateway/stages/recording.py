@@ -6,7 +6,7 @@ study whose results this one changes; run again, it finds the time point there a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 from sqlmodel import Session, col, func, select
 
@@ -30,7 +30,7 @@ def run(gateway: Gateway, arguments: Arguments) -> None:
     if not _recorded(gateway, study_key, revision):
         folder = analysis_folder(gateway, study_key, revision)
         analysis = load_analysis(folder)
-        matches = match_lesions(analysis, _priors(gateway, study_key))
+        matches = match_lesions(analysis.lesions, analysis.to_baseline, _priors(gateway, study_key)).lesions
         with session_scope(gateway.database) as session:
             study = require_study(session, study_key)
             uids = _lesions(session, study, matches)
@@ -115,20 +115,21 @@ def _priors(gateway: Gateway, study_key: str) -> list[PriorLesions]:
     for m in found:
         if m.value is not None:
             uids.setdefault((m.study_key, m.revision), {})[int(m.value["index"])] = m.tracking_uid
-    return [
-        PriorLesions(
-            load_analysis(analysis_folder(gateway, r.study_key, r.revision)), uids.get((r.study_key, r.revision), {})
-        )
-        for r in rows
-    ]
+    return [_prior(gateway, row, uids.get((row.study_key, row.revision), {})) for row in rows]
 
 
-def _lesions(session: Session, study: Study, matches: Mapping[int, LesionMatch]) -> dict[int, str]:
+def _prior(gateway: Gateway, row: TimePoint, tracking_uids: dict[int, str]) -> PriorLesions:
+    analysis = load_analysis(analysis_folder(gateway, row.study_key, row.revision))
+    return PriorLesions(analysis.lesions, analysis.to_baseline, tracking_uids)
+
+
+def _lesions(session: Session, study: Study, matches: Sequence[LesionMatch]) -> dict[int, str]:
     """Tracking UIDs by lesion index; lesions without one are minted here, once and deterministically."""
     numbered = session.exec(select(func.max(Lesion.number)).where(Lesion.patient_key == study.patient_key)).one()
     number = int(numbered or 0)
     uids: dict[int, str] = {}
-    for index, match in sorted(matches.items()):
+    for match in matches:
+        index = match.index
         if match.inherits is not None:
             uids[index] = match.inherits
         else:
@@ -146,7 +147,7 @@ def _lesions(session: Session, study: Study, matches: Mapping[int, LesionMatch])
                     )
                 )
             uids[index] = uid
-        for closed in match.absorbs:
+        for closed in match.absorbed:
             lesion = session.get(Lesion, closed)
             if lesion is not None:
                 lesion.closed_into = uids[index]

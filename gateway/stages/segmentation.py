@@ -83,7 +83,10 @@ def _record_analysis(
     gateway: Gateway, study_key: str, revision: int, folder: Path, series: dict[Contrast, list[Path]]
 ) -> None:
     analysis = load_analysis(folder)
-    used = {c.value: str(pydicom.dcmread(f[0], specific_tags=["SeriesInstanceUID"]).SeriesInstanceUID) for c, f in series.items()}
+    used = {
+        c.value: str(pydicom.dcmread(f[0], specific_tags=["SeriesInstanceUID"]).SeriesInstanceUID)
+        for c, f in series.items()
+    }
     with session_scope(gateway.database) as session:
         study = require_study(session, study_key)
         done = session.exec(select(Analysis).where(Analysis.study_key == study_key, Analysis.revision == revision))

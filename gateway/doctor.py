@@ -1,0 +1,213 @@
+"""The doctor: looks at this site from the hospital's side and says what is wrong and what to ask for.
+
+Every check is a function that returns findings; none changes anything. A failure is something that stops results from
+arriving; a warning is something a site may have chosen.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from deidentify.keys import KeyRing
+from gateway.database import open_database, require_current
+from gateway.dimse_client import RemoteAe, echo
+from gateway.errors import DatabaseOutdated, TimepointError
+from gateway.query_client import find_is_answered, move_is_answered, offers_storage_commitment
+from gateway.settings import DestinationKind, Settings
+from inference.model_folder import SHIPPED_MODELS, ModelFolderError, read_model_folder
+from timepoint_fhir.client import FhirClient
+from timepoint_fhir.errors import FhirError
+
+
+class Health(StrEnum):
+    """How a check came out."""
+
+    OK = "ok"
+    WARNING = "warning"
+    FAILURE = "failure"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The outcome of one check; `remedy` is what to do where it is not ok."""
+
+    check: str
+    health: Health
+    detail: str
+    remedy: str = ""
+
+
+def examine(settings: Settings) -> list[Finding]:
+    """Run every check, in the order in which a result passes what they look at."""
+    checks: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
+        _database, _disk, _keys, _models, _device, _receiver, _peers, _destinations, _fhir,
+    )  # fmt: skip
+    return [finding for check in checks for finding in check(settings)]
+
+
+def pacs_settings(settings: Settings) -> list[str]:
+    """What to ask the PACS administrator for, in sentences."""
+    dicom = settings.dicom
+    lines = [
+        f"Add a destination: AE title {dicom.ae_title}, host of this machine, port {dicom.port}"
+        + (", DICOM TLS with client certificate." if dicom.tls else "."),
+        "Route every MR study of the brain there when it is complete; send all its series.",
+        f"Accept C-STORE of Segmentation and Comprehensive 3D SR objects from AE title {dicom.ae_title}.",
+        f"Do not route objects back that came from AE title {dicom.ae_title} (they would be ignored).",
+    ]
+    if not dicom.peers:
+        lines.append(
+            "Here: list the PACS under dicom.peers (AE title and host); until then only this machine may send."
+        )
+    return lines
+
+
+def _database(settings: Settings) -> Iterator[Finding]:
+    try:
+        engine: sa.Engine = open_database(settings.database.url, settings.database.password_file)
+        require_current(engine)
+        engine.dispose()
+    except DatabaseOutdated as error:
+        yield Finding("database", Health.FAILURE, str(error), "Run `timepoint db upgrade`.")
+    except TimepointError as error:
+        yield Finding("database", Health.FAILURE, error.explanation, "Check database.url and that the server runs.")
+    else:
+        yield Finding("database", Health.OK, sa.engine.make_url(settings.database.url).get_backend_name())
+
+
+def _disk(settings: Settings) -> Iterator[Finding]:
+    folder = settings.data_dir
+    while not folder.exists():
+        folder = folder.parent
+    free_mb = shutil.disk_usage(folder).free // 2**20
+    need = settings.storage.min_free_mb
+    if free_mb < need:
+        yield Finding("disk", Health.FAILURE, f"{free_mb} MB free", f"Free space: below {need} MB nothing is accepted.")
+    elif free_mb < 10 * need:
+        yield Finding("disk", Health.WARNING, f"{free_mb} MB free", "A study takes some 200 MB; plan for more.")
+    else:
+        yield Finding("disk", Health.OK, f"{free_mb} MB free")
+
+
+def _keys(settings: Settings) -> Iterator[Finding]:
+    file = settings.deidentify.key_file
+    if file is None or not file.exists():
+        yield Finding(
+            "keys", Health.WARNING, "no de-identification key yet", "It is made when the worker first starts."
+        )
+        return
+    try:
+        KeyRing.load(file)
+    except (OSError, ValueError) as error:
+        yield Finding("keys", Health.FAILURE, str(error), "Restore the key file from the backup.")
+    else:
+        yield Finding("keys", Health.OK, "key file present and readable by its owner only")
+
+
+def _models(settings: Settings) -> Iterator[Finding]:
+    folders = [("segmentation", settings.inference.model or "segmentation-1")]
+    folders += [("brain-extraction", "brain-1"), ("forecast", settings.forecast.model or "forecast-1")]
+    for kind, named in folders:
+        folder = Path(named) if Path(named).is_dir() else SHIPPED_MODELS / named
+        if not (folder / "model.json").is_file() and folder.is_dir():
+            yield Finding(f"model {kind}", Health.OK, f"{folder.name}: a bundle, checked when it is loaded")
+            continue
+        try:
+            card = read_model_folder(folder, kind).card
+        except ModelFolderError as error:
+            yield Finding(f"model {kind}", Health.FAILURE, str(error), "Install the model again.")
+        else:
+            yield Finding(f"model {kind}", Health.OK, f"{card['name']} {card['version']}, hash verified")
+
+
+def _device(settings: Settings) -> Iterator[Finding]:
+    import torch  # seconds of import: only the doctor who looks at the device pays them
+
+    cuda = torch.cuda.is_available()
+    if settings.inference.device == "cuda" and not cuda:
+        yield Finding("device", Health.FAILURE, "no CUDA device", "Set inference.device to auto, or mend the driver.")
+    else:
+        name = torch.cuda.get_device_name() if cuda else f"CPU, {torch.get_num_threads()} threads"
+        yield Finding("device", Health.OK, name)
+
+
+def _receiver(settings: Settings) -> Iterator[Finding]:
+    dicom = settings.dicom
+    host = "127.0.0.1" if dicom.host in ("0.0.0.0", "") else dicom.host  # noqa: S104 - compared, not bound
+    problem = echo(dicom.ae_title, RemoteAe(dicom.ae_title, host, dicom.port))
+    if problem and dicom.peers:
+        detail = f"{problem}; with peers listed, this machine itself may not be one of them"
+        yield Finding("receiver", Health.WARNING, detail, "Start `timepoint serve`; C-ECHO from the PACS.")
+    elif problem:
+        yield Finding("receiver", Health.FAILURE, problem, "Start `timepoint serve` (or `timepoint receive`).")
+    else:
+        yield Finding("receiver", Health.OK, f"{dicom.ae_title} answers on port {dicom.port}")
+    if dicom.tls is None and host not in ("127.0.0.1", "localhost", "::1"):
+        yield Finding("tls", Health.WARNING, "DICOM without TLS", "Set dicom.tls where the network is not trusted.")
+
+
+def _peers(settings: Settings) -> Iterator[Finding]:
+    if not settings.dicom.peers:
+        yield Finding("peers", Health.OK, "none listed: only this machine may send")
+    for peer in settings.dicom.peers:
+        remote = RemoteAe(peer.ae_title, peer.host, peer.port)
+        problem = echo(settings.dicom.ae_title, remote)
+        name = f"peer {peer.name or peer.ae_title}: C-ECHO"
+        if problem:
+            yield Finding(name, Health.WARNING, problem, "A node that only sends need not answer.")
+        else:
+            yield Finding(name, Health.OK, "answers")
+
+
+def _destinations(settings: Settings) -> Iterator[Finding]:
+    dicom = [d for d in settings.destinations if d.kind is DestinationKind.DICOM]
+    if not dicom:
+        yield Finding("destinations", Health.WARNING, "no DICOM destination", "List the PACS under destinations.")
+    for d in dicom:
+        remote = RemoteAe(d.ae_title, d.host, d.port)
+        problem = echo(settings.dicom.ae_title, remote)
+        if problem:
+            remedy = f"Ask the PACS to know AE title {settings.dicom.ae_title}; check ae_title, host and port."
+            yield Finding(f"{d.name}: C-ECHO", Health.FAILURE, problem, remedy)
+            continue
+        yield Finding(f"{d.name}: C-ECHO", Health.OK, "answers")
+        yield from _services(settings, d.name, remote, d.commitment == "required")
+
+
+def _services(settings: Settings, name: str, remote: RemoteAe, commitment_required: bool) -> Iterator[Finding]:
+    local = settings.dicom.ae_title
+    for service, problem, remedy in (
+        ("C-FIND", find_is_answered(local, remote), "Without C-FIND, image counts cannot be compared."),
+        ("C-MOVE", move_is_answered(local, remote), f"Let the PACS know {local} as a C-MOVE destination."),
+    ):
+        health = Health.WARNING if problem else Health.OK
+        yield Finding(f"{name}: {service}", health, problem or "answers", remedy if problem else "")
+    problem = offers_storage_commitment(local, remote)
+    if problem:
+        health = Health.FAILURE if commitment_required else Health.WARNING
+        yield Finding(f"{name}: storage commitment", health, problem, "Ask for it, or set commitment to waived.")
+    else:
+        yield Finding(f"{name}: storage commitment", Health.OK, "offered")
+
+
+def _fhir(settings: Settings) -> Iterator[Finding]:
+    options = settings.fhir
+    if not options.base_url:
+        yield Finding("FHIR", Health.WARNING, "no server configured", "Set fhir.base_url to publish Observations.")
+        return
+    token = options.auth.token_file.read_text(encoding="utf-8").strip() if options.auth.token_file else None
+    try:
+        with FhirClient(options.base_url, token, timeout_s=10) as client:
+            statement = client.capability()
+    except (FhirError, ValueError) as error:
+        yield Finding("FHIR", Health.FAILURE, str(error), "Check fhir.base_url and the token.")
+        return
+    version = str(statement.get("fhirVersion", "unknown"))
+    health = Health.OK if version.startswith("4.0") else Health.FAILURE
+    yield Finding("FHIR", health, f"metadata answers, FHIR {version}", "" if health is Health.OK else "R4 is needed.")

@@ -1,0 +1,35 @@
+"""Options that many commands share, and the open gateway behind them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from gateway.context import Gateway
+    from gateway.settings import Settings
+
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", help="Configuration file; default: timepoint.toml here, if it exists.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
+
+
+def settings_from(config: Path | None) -> Settings:
+    """Load the settings and set logging up by them."""
+    from gateway.logs import configure
+    from gateway.settings import load_settings
+
+    settings = load_settings(config)
+    configure(settings.log)
+    return settings
+
+
+def gateway_from(config: Path | None) -> Gateway:
+    """Open the gateway that the configuration describes."""
+    from gateway.context import open_gateway
+
+    return open_gateway(settings_from(config))
