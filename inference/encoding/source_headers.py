@@ -7,6 +7,7 @@ set from the untouched original (PS3.3 C.7.1, C.7.2), and replaces every clock r
 
 from __future__ import annotations
 
+import copy
 import datetime as dt
 from collections.abc import Sequence
 from typing import Any
@@ -32,9 +33,9 @@ TYPE_2 = (
 )
 """Patient and study attributes that every object must have, empty where unknown."""
 
-_PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _ENHANCED = frozenset({"1.2.840.10008.5.1.4.1.1.4.1", "1.2.840.10008.5.1.4.1.1.4.3", "1.2.840.10008.5.1.4.1.1.4.4"})
 """Enhanced MR, Enhanced MR Colour and Legacy Converted Enhanced MR."""
+_IDENTITY_GROUPS = frozenset({0x0008, 0x0010, 0x0012, 0x0020, 0x0032, 0x0038, 0x0040})
 _PER_INSTANCE = (
     "SOPClassUID",
     "SOPInstanceUID",
@@ -64,35 +65,25 @@ def instance_header(original: Dataset) -> Dataset:
     header = Dataset()
     for keyword in _PER_INSTANCE:
         if keyword in original:
-            header[keyword] = original[keyword]
+            header[keyword] = copy.copy(original[keyword])  # assigning to a shared element would change the source
     return header
 
 
 def full_header(original: Dataset) -> Dataset:
-    """A copy without pixels in which highdicom finds every attribute it insists on."""
+    """A copy without pixels in which highdicom finds every attribute it insists on.
+
+    Patient and study are left empty, `stamp` fills them in: highdicom would refuse odd values and print names in
+    warnings.
+    """
     header = Dataset()
     for tag in original.keys():  # noqa: SIM118 - iterating a Dataset would parse every element
         if tag.group != 0x7FE0:
-            header[tag] = original[tag]
+            header[tag] = copy.copy(original[tag])
     for keyword in TYPE_2:
-        if keyword not in header:
-            setattr(header, keyword, "")
-    if header.PatientSex not in ("M", "F", "O", ""):
-        header.PatientSex = ""
-    for keyword in ("PatientBirthDate", "StudyDate", "StudyTime"):
-        if not _parses(header, keyword):
-            setattr(header, keyword, "")
+        setattr(header, keyword, "")
     if "SpecificCharacterSet" in header:
         del header.SpecificCharacterSet
     return header
-
-
-def _parses(header: Dataset, keyword: str) -> bool:
-    try:
-        (TM if keyword.endswith("Time") else DA)(header[keyword].value or "")
-    except (ValueError, TypeError):
-        return False
-    return True
 
 
 def stamp(built: SOPClass, original: Dataset, created: dt.datetime) -> None:
@@ -100,12 +91,12 @@ def stamp(built: SOPClass, original: Dataset, created: dt.datetime) -> None:
 
     `created` is local time, or an aware time that is turned into the offset of `original` where it states one.
     """
-    built.copy_patient_and_study_information(original)
-    if "SpecificCharacterSet" in original:
-        built["SpecificCharacterSet"] = original["SpecificCharacterSet"]
+    own = _own_elements(original)
+    built.copy_patient_and_study_information(own)
+    for keyword in ("SpecificCharacterSet", "TimezoneOffsetFromUTC"):
+        if keyword in own:
+            built[keyword] = own[keyword]
     moment = local_time(original, created)
-    if "TimezoneOffsetFromUTC" in original:
-        built["TimezoneOffsetFromUTC"] = original["TimezoneOffsetFromUTC"]
     date, time = DA(moment.date()), TM(moment.time())
     built.InstanceCreationDate, built.InstanceCreationTime = date, time
     built.ContentDate, built.ContentTime = date, time
@@ -113,6 +104,15 @@ def stamp(built: SOPClass, original: Dataset, created: dt.datetime) -> None:
         if item.get("ManufacturerModelName") == "highdicom":
             item.ContributionDateTime = DT(moment)
     built.CodingSchemeIdentificationSequence = [private_scheme_item()]
+
+
+def _own_elements(original: Dataset) -> Dataset:
+    """Deep copies of everything that can be about patient, study and order."""
+    own = Dataset()
+    for tag in original.keys():  # noqa: SIM118 - iterating a Dataset would parse every element
+        if tag.group in _IDENTITY_GROUPS:
+            own[tag] = copy.deepcopy(original[tag])
+    return own
 
 
 def local_time(original: Dataset, created: dt.datetime) -> dt.datetime:
@@ -146,6 +146,7 @@ def requested_procedures(original: Dataset) -> list[Dataset] | None:
 
 
 def _request_item(original: Dataset, request: Dataset) -> Dataset:
+    original, request = _own_elements(original), copy.deepcopy(request)
     item = Dataset()
     item.StudyInstanceUID = original.StudyInstanceUID
     item.ReferencedStudySequence = []
