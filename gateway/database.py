@@ -13,11 +13,13 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import event
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Engine, make_url
 from sqlalchemy.exc import OperationalError
 from sqlmodel import Session
 
 from gateway.errors import DatabaseNotReady, DatabaseOutdated
+from gateway.tables import Row
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY_TIMEOUT_S = 30
@@ -92,6 +94,18 @@ def read_scope(engine: Engine) -> Iterator[Session]:
             connection.rollback()
     except OperationalError as error:
         raise DatabaseNotReady(type(error.orig).__name__) from error
+
+
+def insert_or_ignore(session: Session, row: Row) -> bool:
+    """Insert `row` unless a unique key forbids it; tells whether it was inserted. The same on both databases.
+
+    The answer comes from RETURNING: psycopg reports a row count of -1 for such an INSERT.
+    """
+    connection, table = session.connection(), sa.inspect(type(row)).local_table
+    values = {c.name: getattr(row, c.name) for c in table.columns if getattr(row, c.name) is not None}
+    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    statement = insert(table).values(values).on_conflict_do_nothing().returning(*table.primary_key.columns)
+    return connection.execute(statement).first() is not None
 
 
 def upgrade(engine: Engine) -> None:

@@ -1,0 +1,147 @@
+"""When is a study complete? A pure decision from what is there, the rules and the time, with its evidence.
+
+The quiet time alone proves nothing: a sender that stalls, or one association for each image, looks the same. So the
+required contrasts must be there, told from the headers as the analysis will tell them, and no slice missing inside a
+series that will be used. A restart is no evidence of anything: it only lets timers run on.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from gateway.settings import ForcePolicy
+from inference.contrasts import AmbiguousSeries, SeriesHeader, classify, select_series
+from inference.slice_stack import BrokenStack, find_slice_gaps
+from longitudinal.types import Contrast
+
+FEWEST_SLICES = 3
+"""A series with fewer slice positions is not there yet: no volume can be made of it."""
+
+
+class Verdict(StrEnum):
+    """What to do with a study whose timer has run out."""
+
+    COMPLETE = "complete"
+    WAIT = "wait"
+    HOLD = "hold"
+    DISCARD = "discard"
+    PRELIMINARY = "preliminary"
+
+
+@dataclass(frozen=True)
+class SeriesFacts:
+    """A series with where its images are: positions (LPS mm) and the common orientation, None where not stated."""
+
+    header: SeriesHeader
+    positions: Sequence[Sequence[float]]
+    orientation: Sequence[float] | None
+    images: int
+
+
+@dataclass(frozen=True)
+class StudyFacts:
+    """A study as it stands. `quiet_until` is the end of its quiet time, `force_at` that of all waiting;
+    `expected_images` is the count that the sender's archive gives, None where it was not asked."""
+
+    series: Sequence[SeriesFacts]
+    quiet_until: dt.datetime
+    force_at: dt.datetime
+    expected_images: int | None = None
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What a complete study must hold and what happens when it does not in time."""
+
+    required: tuple[Contrast, ...]
+    force_policy: ForcePolicy
+    allow_slice_gaps: bool = False
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The verdict with its evidence (JSON). `look_again` says when a waiting study is decided on next."""
+
+    verdict: Verdict
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+    look_again: dt.datetime | None = None
+
+    @property
+    def shortfall(self) -> str:
+        """What is missing, in words; empty where nothing is."""
+        return "; ".join(self.evidence.get("missing", []))
+
+
+def decide(facts: StudyFacts, rules: Rules, now: dt.datetime) -> Decision:
+    """Decide on a study. Never complete before `quiet_until`; never waiting after `force_at`."""
+    evidence = _evidence(facts, rules)
+    if now < facts.quiet_until:
+        return Decision(Verdict.WAIT, evidence, min(facts.quiet_until, facts.force_at))
+    if not evidence["missing"]:
+        return Decision(Verdict.COMPLETE, evidence)
+    if now < facts.force_at:
+        return Decision(Verdict.WAIT, evidence, facts.force_at)
+    return Decision(
+        Verdict(rules.force_policy.value), {**evidence, "forced": True, "preliminary": _is_preliminary(rules)}
+    )
+
+
+def _is_preliminary(rules: Rules) -> bool:
+    return rules.force_policy is ForcePolicy.PRELIMINARY
+
+
+def _evidence(facts: StudyFacts, rules: Rules) -> dict[str, Any]:
+    chosen = _chosen(facts)
+    received = sum(s.images for s in facts.series)
+    missing = [f"no {c.value} series" for c in rules.required if c not in chosen]
+    contrasts, notes = {}, []
+    for contrast, candidates in chosen.items():
+        for series in candidates:
+            slices, gaps, note = _slices(series)
+            contrasts[contrast.value] = {"series_number": series.header.series_number, "slices": slices}
+            notes.extend([f"{contrast.value}: {note}"] if note else [])
+            if slices < FEWEST_SLICES:
+                missing.append(f"the {contrast.value} series has {slices} slice(s)")
+            if gaps and not rules.allow_slice_gaps:
+                missing.append(f"{gaps} slice(s) missing inside the {contrast.value} series")
+    if facts.expected_images is not None and received < facts.expected_images:
+        missing.append(f"{received} of {facts.expected_images} images")
+    return {
+        "images": received,
+        "expected_images": facts.expected_images,
+        "contrasts": contrasts,
+        "missing": missing,
+        "notes": notes,
+    }
+
+
+def _chosen(facts: StudyFacts) -> dict[Contrast, list[SeriesFacts]]:
+    """The series that the analysis will use, by contrast; all candidates where a person will have to choose."""
+    by_uid = {s.header.series_uid: s for s in facts.series}
+    try:
+        selected = select_series(s.header for s in facts.series)
+        return {contrast: [by_uid[uid]] for contrast, uid in selected.items()}
+    except AmbiguousSeries:
+        found: dict[Contrast, list[SeriesFacts]] = {}
+        for series in facts.series:
+            contrast = classify(series.header).contrast
+            if contrast is not None:
+                found.setdefault(contrast, []).append(series)
+        return found
+
+
+def _slices(series: SeriesFacts) -> tuple[int, int, str]:
+    """Number of slice positions, of slices missing between them, and what keeps from telling."""
+    distinct = {tuple(p) for p in series.positions}
+    if series.orientation is None or not distinct:
+        # Waiting brings no geometry: the analysis says what is wrong with the images.
+        return max(series.images, FEWEST_SLICES), 0, "position or orientation is not stated"
+    try:
+        gaps = find_slice_gaps(list(distinct), series.orientation)
+    except BrokenStack as problem:
+        return len(distinct), 0, str(problem)
+    return len(distinct), sum(g.missing for g in gaps), ""

@@ -1,0 +1,169 @@
+"""From encoded bytes to safe bytes: what the C-STORE handler (and any other way in) calls for each instance.
+
+`Receiver.take` returns when the bytes are synced in the image store and the rows are committed. The rows need no sync
+of their own: `rebuild_index` makes them again from the image store.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from dataclasses import dataclass, field
+from threading import Lock
+
+import structlog
+from pydicom.dataset import Dataset
+from sqlalchemy.engine import Engine
+from sqlalchemy.exc import IntegrityError
+from sqlmodel import Session, col, select
+
+from gateway.arrivals import ArrivalRules, Outcome, StoredInstance, Verdict, index_instance
+from gateway.blobs import BlobStore
+from gateway.database import read_scope, session_scope
+from gateway.errors import BlobDamaged, BlobMissing, Unreadable
+from gateway.instance_copies import same_content
+from gateway.instance_facts import InstanceFacts, NotIndexable, read_facts
+from gateway.part10 import EncodedInstance, read_part10
+from gateway.quarantine import Finding, keep
+from gateway.tables import Delivery, Instance, Quarantine, QuarantineKind
+from inference.encoding.identity import is_own_object
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass
+class Receiver:
+    """Takes instances. `counts` says how many met which verdict since start."""
+
+    engine: Engine
+    blobs: BlobStore
+    rules: ArrivalRules
+    counts: Counter[Verdict] = field(default_factory=Counter)
+    _counting: Lock = field(default_factory=Lock)
+
+    def take(self, instance: EncodedInstance) -> Outcome:
+        """Store an instance durably and index it, or keep it in quarantine with the reason.
+
+        Raises:
+            StorageFull: below the watermark or at the end of the disk; nothing was stored.
+            StorageBroken: when the image store cannot be written.
+            DatabaseNotReady: when the rows cannot be written; the sender tries again, the bytes may stay.
+        """
+        outcome = self._take(instance)
+        with self._counting:
+            self.counts[outcome.verdict] += 1
+        return outcome
+
+    def _take(self, instance: EncodedInstance) -> Outcome:
+        try:
+            facts, dataset = read_facts(instance)
+        except NotIndexable as problem:
+            return self._refuse(instance, problem, self.blobs.put(instance.file_header(), instance.dataset))
+        digest = hashlib.sha256(instance.dataset).hexdigest()
+        settled = self._settled_already(instance, facts, dataset, digest)
+        if settled is not None:
+            return settled
+        blob = self.blobs.put(instance.file_header(), instance.dataset)
+        return self._index(instance, facts, digest, blob)
+
+    def take_stored(self, blob: str) -> Outcome:
+        """Index what lies in the image store without a row: after a kill between the two, or a lost database."""
+        try:
+            instance = read_part10(self.blobs.read(blob))
+        except (Unreadable, BlobDamaged) as problem:
+            return self._keep_unreadable(blob, problem)
+        try:
+            facts, dataset = read_facts(instance)
+        except NotIndexable as problem:
+            return self._refuse(instance, problem, blob)
+        digest = hashlib.sha256(instance.dataset).hexdigest()
+        settled = self._settled_already(instance, facts, dataset, digest)
+        if settled is not None:
+            self._drop_second_copy(blob)
+            return settled
+        return self._index(instance, facts, digest, blob)
+
+    def _settled_already(
+        self, instance: EncodedInstance, facts: InstanceFacts, dataset: Dataset, digest: str
+    ) -> Outcome | None:
+        """Our own result coming back, or an instance that is stored already: nothing to write."""
+        with read_scope(self.engine) as session:
+            if is_own_object(dataset) or _was_delivered(session, facts.sop_instance_uid):
+                return Outcome(Verdict.OWN_RESULT)
+            known = session.exec(
+                select(Instance).where(Instance.sop_instance_uid == facts.sop_instance_uid)
+            ).one_or_none()
+        if known is None or not self._holds_same(known, instance, digest):
+            return None
+        return Outcome(Verdict.DUPLICATE, study_key=known.study_key)
+
+    def _holds_same(self, known: Instance, instance: EncodedInstance, digest: str) -> bool:
+        if known.dataset_sha256 == digest and self.blobs.exists(known.blob):
+            return True
+        try:
+            return same_content(read_part10(self.blobs.read(known.blob)), instance)
+        except (BlobMissing, BlobDamaged, Unreadable):
+            return False
+
+    def _index(self, instance: EncodedInstance, facts: InstanceFacts, digest: str, blob: str) -> Outcome:
+        stored = StoredInstance(
+            facts, instance.transfer_syntax_uid, instance.source_ae, blob, digest, len(instance.dataset)
+        )
+        try:
+            outcome = self._write(stored)
+        except IntegrityError:  # another association stored the same instance at this moment
+            outcome = self._write(stored)
+        if outcome.verdict is Verdict.DUPLICATE:
+            self._drop_second_copy(blob)
+        return outcome
+
+    def _write(self, stored: StoredInstance) -> Outcome:
+        with session_scope(self.engine) as session:
+            return index_instance(session, stored, self.rules)
+
+    def _drop_second_copy(self, blob: str) -> None:
+        if blob not in self.referenced([blob]):
+            self.blobs.delete(blob)
+
+    def referenced(self, blobs: list[str]) -> set[str]:
+        """Which of these objects a row refers to."""
+        with read_scope(self.engine) as session:
+            indexed = session.exec(select(Instance.blob).where(col(Instance.blob).in_(blobs))).all()
+            kept = session.exec(select(Quarantine.blob).where(col(Quarantine.blob).in_(blobs))).all()
+        return {blob for blob in (*indexed, *kept) if blob}
+
+    def _refuse(self, instance: EncodedInstance, problem: NotIndexable, blob: str) -> Outcome:
+        finding = Finding(
+            kind=problem.kind,
+            reason=str(problem),
+            dedup=blob,
+            sop_instance_uid=instance.sop_instance_uid,
+            blob=blob,
+            source_ae=instance.source_ae,
+        )
+        with session_scope(self.engine) as session:
+            keep(session, finding)
+        return Outcome(Verdict.REFUSED, problem.kind, str(problem))
+
+    def _keep_unreadable(self, blob: str, problem: Unreadable | BlobDamaged) -> Outcome:
+        finding = Finding(QuarantineKind.UNREADABLE, problem.explanation, dedup=blob, blob=blob)
+        with session_scope(self.engine) as session:
+            keep(session, finding)
+        return Outcome(Verdict.REFUSED, QuarantineKind.UNREADABLE, problem.explanation)
+
+
+def rebuild_index(receiver: Receiver) -> int:
+    """Index every received object that no row knows; returns how many. Call it before the receiver listens."""
+    receiver.blobs.remove_unfinished()
+    found = 0
+    for blob in receiver.blobs.orphans(receiver.referenced):
+        receiver.take_stored(blob)
+        found += 1
+    if found:
+        log.info("index rebuilt from the image store", instances=found)
+    return found
+
+
+def _was_delivered(session: Session, sop_instance_uid: str) -> bool:
+    query = select(Delivery.id).where(Delivery.sop_instance_uid == sop_instance_uid).limit(1)
+    return session.exec(query).first() is not None
