@@ -1,0 +1,105 @@
+"""Coded entries (PS3.3 8.8): codes of published schemes stay with their published meaning, others lose their text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from functools import cache
+
+from pydicom.dataset import Dataset
+from pydicom.sr.codedict import codes
+
+from deidentify import text
+from deidentify.elements import ascii_element, text_of
+
+UNSPECIFIED = "Unspecified"
+_VALUE, _SCHEME, _VERSION, _MEANING = 0x00080100, 0x00080102, 0x00080103, 0x00080104
+_LONG, _URN = 0x00080119, 0x00080120
+_PUBLISHED: dict[str, str] = {
+    "SCT": r"\d{6,18}",
+    "SRT": r"[A-Z][0-9A-F]?-[0-9A-Z]{4,6}",
+    "SNM3": r"[A-Z][0-9A-F]?-[0-9A-Z]{4,6}",
+    "99SDM": r"[A-Z][0-9A-F]?-[0-9A-Z]{4,6}",
+    "DCM": r"\d{6}",
+    "LN": r"(?:LP|LA)?\d{1,7}-\d",
+    "UCUM": r"[A-Za-z%/.*()0-9\-]{1,12}|\{[a-z ]{1,12}\}|\[[a-z'_]{1,12}\]",
+    "IBSI": r"[A-Z0-9]{4}",
+    "FMA": r"\d{1,6}",
+    "RADLEX": r"RID\d{1,6}",
+    "NCIt": r"C\d{1,7}",
+    "UMLS": r"C\d{7}",
+    "MDC": r"\d{1,7}",
+    "I10": r"[A-Z]\d{2}(?:\.\d{1,3})?",
+    "I10C": r"[A-Z]\d{2}(?:\.\d{1,3})?",
+    "NEU": r"[0-9\-]{1,8}",
+    "UBERON": r"\d{7}",
+    "99QIICR": r"\d{6}",
+    "99TIMEPOINT": r"[A-Za-z][A-Za-z\-]{0,15}|\d{1,4}",
+    "99HIGHDICOM": r"[A-Za-z\-]{1,16}",
+}
+_PATTERNS = {scheme: re.compile(pattern) for scheme, pattern in _PUBLISHED.items()}
+_PRIVATE_SCHEME = re.compile(r"99[A-Z_]{1,14}|L")
+_SCHEME_VERSION = re.compile(r"\d{1,2}(?:\.\d{1,2})*|\d{4}[A-Za-z]|20[0-4]\d(?:0[1-9]|1[0-2])?(?:0[1-9]|[12]\d|3[01])?")
+
+
+@cache
+def _meanings(scheme: str) -> dict[str, str]:
+    """Published meanings by code value, as pydicom packages them."""
+    if scheme not in codes.schemes():
+        return {}
+    return {code.value: code.meaning for code in getattr(codes, scheme).concepts.values()}
+
+
+@dataclass(frozen=True)
+class Code:
+    """A coded entry as it leaves. `changed` says that it differs from what came in."""
+
+    value: str
+    scheme: str
+    meaning: str
+    version: str
+    changed: bool
+
+
+def read(item: Dataset) -> tuple[str, str, str, str]:
+    """(value, scheme, meaning, version) of an item, "" for what it lacks."""
+    tag = next((tag for tag in (_VALUE, _LONG, _URN) if tag in item), _VALUE)
+    return _text(item, tag), _text(item, _SCHEME), _text(item, _MEANING), _text(item, _VERSION)
+
+
+def _text(item: Dataset, tag: int) -> str:
+    return text.visible(text_of(item.get_item(tag))) if tag in item else ""
+
+
+def clean(item: Dataset, identifiers: Collection[str], token: Callable[[str], str]) -> Code:
+    """The code that may stand in place of the one in `item`. `token` makes the opaque stand-in for a private code."""
+    value, scheme, meaning, version = read(item)
+    pattern = _PATTERNS.get(scheme)
+    if pattern is not None and pattern.fullmatch(value) and not text.names_subject(value, identifiers):
+        kept_value = value
+        published = _meanings(scheme).get(value)
+    else:
+        scheme = _private_scheme(scheme, identifiers)
+        kept_value = value if value and text.clean(value, identifiers) == value else token(value)
+        published = None
+    kept_meaning = published if published is not None and published.isascii() else text.clean(meaning, identifiers)
+    if not kept_meaning or text.names_subject(kept_meaning, identifiers):
+        kept_meaning = UNSPECIFIED
+    kept_version = version if _SCHEME_VERSION.fullmatch(version) and version not in identifiers else ""
+    changed = (kept_value, kept_meaning, kept_version) != (value, meaning, version)
+    return Code(kept_value[:16], scheme, kept_meaning[:64], kept_version, changed)
+
+
+def _private_scheme(scheme: str, identifiers: Collection[str]) -> str:
+    known = _PRIVATE_SCHEME.fullmatch(scheme) and not text.names_subject(scheme[2:], identifiers)
+    return scheme if known or scheme in _PATTERNS else "99REMOVED"
+
+
+def write(code: Code, out: Dataset) -> None:
+    """Put the code into the item that leaves."""
+    out[_VALUE] = ascii_element(_VALUE, "SH", code.value)
+    out[_SCHEME] = ascii_element(_SCHEME, "SH", code.scheme)
+    if code.version:
+        out[_VERSION] = ascii_element(_VERSION, "SH", code.version)
+    out[_MEANING] = ascii_element(_MEANING, "LO", code.meaning)

@@ -1,0 +1,152 @@
+"""Dataset in, dataset and ledger out: the walk over an object under the plan of its SOP class."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pydicom.charset import convert_encodings, default_encoding
+from pydicom.dataelem import DataElement
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.sequence import Sequence
+from pydicom.tag import BaseTag
+from pydicom.uid import UID, ImplicitVRLittleEndian
+
+from deidentify import charsets, codes, content, pixels, private, sop_classes
+from deidentify.actions import HANDLERS, Context
+from deidentify.elements import Element, ascii_element, bytes_element, tags_of
+from deidentify.errors import RefusalCode, Refused
+from deidentify.keys import KeyRing
+from deidentify.ledger import Ledger, Outcome, Path
+from deidentify.plan import Plan, Rule, plan_for
+from deidentify.profile import Profile
+from deidentify.rules import Action
+from deidentify.stamp import stamp
+from deidentify.subject import Subject
+from deidentify.tables import EDITION
+from deidentify.transcode import output_syntax, to_little_endian
+
+DEEPEST = 24
+_CHARACTER_SET, _PIXEL_DATA, _CONTENT = 0x00080005, 0x7FE00010, 0x0040A730
+
+
+@dataclass(frozen=True)
+class Deidentified:
+    """What may leave, and its account.
+
+    `dataset` carries `file_meta` with the transfer syntax to write. `original_uids` and `charsets` are what
+    `verification.verify_bytes` needs to look for; they belong to the clinical zone, as the subject does.
+    """
+
+    dataset: Dataset
+    ledger: Ledger
+    original_uids: frozenset[str]
+    charsets: tuple[str, ...]
+
+
+def deidentify(ds: Dataset, subject: Subject, keys: KeyRing, profile: Profile) -> Deidentified:
+    """De-identify one instance; `ds` is not changed.
+
+    Raises `Refused` with a reason code when the object cannot be handled safely: nothing of it may leave then.
+    """
+    sop_class = sop_classes.accepted(ds, profile)
+    for keyword in ("SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"):
+        if not str(ds.get(keyword, "")):
+            raise Refused(RefusalCode.MISSING_ATTRIBUTE, f"{keyword} is missing or empty")
+    terms = charsets.declared(ds)
+    pixels.refuse_captures(ds, sop_class)
+    source = to_little_endian(ds)
+    syntax = output_syntax(ds)
+    ledger = Ledger(keys.uid(str(ds.SOPInstanceUID)), sop_class, profile.name, EDITION, keys.key_id)
+    context = Context.of(subject, keys, profile, ledger)
+    out = _Walk(context, syntax == ImplicitVRLittleEndian).dataset(source, plan_for(sop_class, profile), ())
+    _replace_pixels(source, out, syntax, ledger)
+    _complete(out, context, profile, keys, syntax)
+    return Deidentified(out, ledger, frozenset(context.original_uids), terms)
+
+
+def _replace_pixels(source: Dataset, out: Dataset, syntax: UID, ledger: Ledger) -> None:
+    if _PIXEL_DATA not in out:
+        return
+    element = out.get_item(_PIXEL_DATA)
+    data, note = pixels.clean_native(source, element.value, syntax)
+    if data is not element.value:
+        out[_PIXEL_DATA] = bytes_element(_PIXEL_DATA, str(element.VR or "OW"), data)
+        ledger.note((_PIXEL_DATA,), Outcome.CLEANED, note or "padding normalised")
+
+
+def _complete(out: Dataset, context: Context, profile: Profile, keys: KeyRing, syntax: UID) -> None:
+    """What every object carries, whether it came with it or not."""
+    for tag, vr in ((0x00100010, "PN"), (0x00100020, "LO")):
+        out[tag] = ascii_element(tag, vr, context.pseudonym)
+    stamp(out, profile, keys.key_id)
+    out.file_meta = FileMetaDataset()
+    out.file_meta.TransferSyntaxUID = syntax
+    declared = _CHARACTER_SET in out
+    out.set_original_encoding(
+        syntax == ImplicitVRLittleEndian, True, convert_encodings("ISO_IR 192") if declared else default_encoding
+    )
+
+
+class _Walk:
+    """Carries what is the same for all items of one object."""
+
+    def __init__(self, context: Context, implicit: bool) -> None:
+        self.context = context
+        self.implicit = implicit
+
+    def dataset(self, source: Dataset, plan: Plan, path: Path) -> Dataset:
+        """A new dataset with what the plan lets through of `source`."""
+        if len(path) > DEEPEST:
+            raise Refused(RefusalCode.NESTING, f"sequences are nested more than {DEEPEST} deep")
+        out = Dataset()
+        out.set_original_encoding(self.implicit, True, default_encoding)
+        private_tags: list[BaseTag] = []
+        for tag in tags_of(source):
+            rule = plan.rules.get(tag)
+            if rule is not None:
+                self._element(source, tag, rule, path, out)
+            elif tag.is_private:
+                private_tags.append(tag)
+            else:
+                self.context.ledger.note((*path, tag), Outcome.REMOVED, "not an attribute of the IOD at this path")
+        if private_tags:
+            self._private(source, private_tags, path, out)
+        return out
+
+    def _private(self, source: Dataset, tags: list[BaseTag], path: Path, out: Dataset) -> None:
+        context = self.context
+        kept = private.retain(source, tags, context.words, out) if context.profile.retain_safe_private else set()
+        for tag in tags:
+            if tag in kept:
+                context.ledger.note((*path, tag), Outcome.KEPT, "113111 Retain Safe Private")
+            else:
+                context.ledger.note((*path, tag), Outcome.REMOVED, "private")
+
+    def _element(self, source: Dataset, tag: BaseTag, rule: Rule, path: Path, out: Dataset) -> None:
+        here = (*path, tag)
+        if rule.action in (Action.DESCEND, Action.CODE):
+            result, outcome = self._sequence(source, tag, rule, here)
+        else:
+            result, outcome = HANDLERS[rule.action](self.context, source.get_item(tag), rule)
+        if result is not None:
+            out[tag] = result
+        self.context.ledger.note(here, outcome, rule.reason)
+
+    def _sequence(self, source: Dataset, tag: BaseTag, rule: Rule, path: Path) -> tuple[Element | None, Outcome]:
+        value = source[tag].value
+        children = rule.children
+        if not isinstance(value, Sequence) or children is None:
+            return HANDLERS[Action.REMOVE](self.context, source.get_item(tag), rule)
+        items = [self._item(item, children, rule, path) for item in value]
+        if value and not any(len(item) for item in items):
+            return HANDLERS[rule.fallback](self.context, source.get_item(tag), rule)
+        element = DataElement(tag, "SQ", Sequence(items))
+        return element, Outcome.CLEANED if rule.action is Action.CODE else Outcome.KEPT
+
+    def _item(self, item: Dataset, children: Plan, rule: Rule, path: Path) -> Dataset:
+        out = self.dataset(item, children, path)
+        if rule.action is Action.CODE:
+            codes.write(codes.clean(item, self.context.words, self.context.keys.token), out)
+        elif path[-1] == _CONTENT:
+            content.amend(item, out, self.context)
+        return out

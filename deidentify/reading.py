@@ -1,0 +1,45 @@
+"""Bytes or file to dataset, with refusals in place of parser errors."""
+
+from __future__ import annotations
+
+import struct
+import warnings
+import zlib
+from io import BytesIO
+from pathlib import Path
+
+import pydicom
+from pydicom.dataset import Dataset
+from pydicom.errors import BytesLengthException, InvalidDicomError
+
+from deidentify.errors import RefusalCode, Refused
+
+_DICM = b"DICM"
+PARSER_ERRORS = (
+    AttributeError, BytesLengthException, EOFError, IndexError, KeyError, NotImplementedError, OverflowError,
+    RecursionError, TypeError, ValueError, struct.error, zlib.error,
+)  # fmt: skip
+"""What pydicom raises on malformed input, besides InvalidDicomError."""
+
+
+def read(data: bytes) -> Dataset:
+    """Parse a DICOM file held in memory. Raises `Refused` when it is none or is broken."""
+    if data[128:132] != _DICM:
+        raise Refused(RefusalCode.NOT_DICOM, "not a DICOM file (no DICM prefix after the preamble)")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return pydicom.dcmread(BytesIO(data))
+    except InvalidDicomError:
+        raise Refused(RefusalCode.NOT_DICOM, "not a DICOM file") from None
+    except PARSER_ERRORS as error:
+        raise Refused(RefusalCode.UNREADABLE, f"the file cannot be parsed ({type(error).__name__})") from None
+
+
+def read_file(path: Path) -> tuple[bytes, Dataset]:
+    """The bytes and the dataset of a file. Raises `Refused`."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise Refused(RefusalCode.UNREADABLE, f"the file cannot be read ({type(error).__name__})") from None
+    return data, read(data)

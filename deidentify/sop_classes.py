@@ -1,0 +1,45 @@
+"""Which objects may pass at all; every other is refused with the reason that fits it."""
+
+from __future__ import annotations
+
+from pydicom._uid_dict import UID_dictionary
+from pydicom.dataset import Dataset
+
+from deidentify.elements import text_of
+from deidentify.errors import RefusalCode, Refused
+from deidentify.profile import Profile
+from deidentify.tables import iods
+
+_PREFIX = "1.2.840.10008.5.1.4.1.1."
+_ON_PURPOSE = {
+    "7": "Secondary Capture images may show text in their pixels",
+    "104": "encapsulated documents cannot be cleaned",
+    "66": "Raw Data has no defined content",
+    "481": "radiotherapy objects are not handled",
+    "77": "photographs and other visible-light images may show a person",
+    "9": "waveforms are not handled",
+    "88": "this report class is not handled",
+}
+
+
+def accepted(ds: Dataset, profile: Profile) -> str:
+    """The SOP class UID of `ds`. Raises `Refused` unless the IOD is known and the profile lists it."""
+    uid = text_of(ds.get_item("SOPClassUID")).strip() if "SOPClassUID" in ds else ""
+    if not uid:
+        raise Refused(RefusalCode.MISSING_ATTRIBUTE, "SOP Class UID is missing or empty")
+    if uid in profile.sop_classes and uid in iods().sop_classes:
+        return uid
+    if not uid.startswith("1.2.840.10008."):
+        raise Refused(RefusalCode.SOP_CLASS_PRIVATE, "private SOP classes have no published content")
+    if uid in iods().sop_classes:
+        raise Refused(RefusalCode.SOP_CLASS_NOT_IN_PROFILE, f"the profile does not accept {_name(uid)}")
+    if uid not in UID_dictionary:
+        raise Refused(RefusalCode.SOP_CLASS_UNKNOWN, "the SOP class is not one that this release knows")
+    family = uid.removeprefix(_PREFIX).partition(".")[0] if uid.startswith(_PREFIX) else ""
+    why = _ON_PURPOSE.get(family, "this SOP class is not handled")
+    raise Refused(RefusalCode.SOP_CLASS_REFUSED, f"{_name(uid)}: {why}")
+
+
+def _name(uid: str) -> str:
+    entry = UID_dictionary.get(uid)
+    return entry[0] if entry else uid

@@ -1,0 +1,176 @@
+"""The verification pass: searches what was written for what must not be there. It shares no rule with the engine and
+works on the bytes, so a mistake of the engine cannot hide itself here. Findings never quote a value."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from io import BytesIO
+
+import pydicom
+from pydicom.dataelem import DataElement, RawDataElement
+from pydicom.dataset import Dataset
+from pydicom.errors import InvalidDicomError
+from pydicom.tag import BaseTag
+
+from deidentify import text
+from deidentify.elements import tags_of, text_of
+from deidentify.needles import Needles, needles_for
+from deidentify.stamp import BASIC, OPTION_CODES
+from deidentify.subject import Subject, fold
+from deidentify.vrs import vr_of
+
+_TEXT_VRS = frozenset(("AE", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT"))
+_UID = re.compile(rb"[0-2](?:\.\d{1,39}){3,}")
+_WORD = re.compile(r"[^\W_]+")
+_CONSTANTS = tuple(meaning.encode().lower() for meaning in (BASIC[1], *(entry[2] for entry in OPTION_CODES)))
+
+
+class FindingCode(StrEnum):
+    """What kind of residue was found; kept stable."""
+
+    NOT_DICOM = "not-dicom"
+    PREAMBLE = "preamble"
+    FILE_META = "file-meta"
+    TRAILING_BYTES = "trailing-bytes"
+    NOT_MARKED = "not-marked"
+    IDENTIFIER = "identifier"
+    ORIGINAL_UID = "original-uid"
+    FOREIGN_UID = "foreign-uid"
+    PERSON_NAME = "person-name"
+    IDENTIFYING_ATTRIBUTE = "identifying-attribute"
+    PRIVATE = "private-element"
+    GRAPHICS = "graphics"
+    FUTURE_DATE = "future-date"
+    FILE_NAME = "file-name"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """`where`: an attribute path or a byte offset; `file` is set by folder checks."""
+
+    code: FindingCode
+    where: str
+    message: str
+    file: str = ""
+
+
+def verify_bytes(
+    data: bytes, subject: Subject, original_uids: Collection[str], charsets: tuple[str, ...]
+) -> list[Finding]:
+    """Search an encoded file for everything that would tell whom it is about.
+
+    `subject.identifiers` are looked for as whole words in every byte, in each of the declared `charsets` of the
+    original, UTF-8 and Latin-1, names with and without accents and written together, dates in the usual orders; words
+    too short for that are looked for in the text elements. `original_uids` are looked for in every byte.
+    """
+    try:
+        ds = parse(data)
+    except (InvalidDicomError, EOFError, ValueError, KeyError, NotImplementedError):
+        return [Finding(FindingCode.NOT_DICOM, "offset 0", "the file cannot be read back")]
+    findings = list(container_findings(data, ds))
+    needles = needles_for(subject.identifiers, charsets)
+    findings += _identifier_findings(data, needles)
+    if needles.in_text:
+        findings += _text_findings(ds, needles.in_text, "")
+    findings += _uid_findings(data, ds, original_uids)
+    return findings
+
+
+def parse(data: bytes) -> Dataset:
+    return pydicom.dcmread(BytesIO(data))
+
+
+def container_findings(data: bytes, ds: Dataset) -> Iterator[Finding]:
+    """Preamble, file meta, end of file, and the mark that the object was de-identified."""
+    if any(data[:128]):
+        yield Finding(FindingCode.PREAMBLE, "offset 0", "the preamble is not zero")
+    for tag in tags_of(ds.file_meta):
+        if tag.element not in (0x00, 0x01, 0x02, 0x03, 0x10, 0x12, 0x13):
+            yield Finding(FindingCode.FILE_META, str(tag), "file meta holds more than it needs")
+    end = _end(ds, data)
+    if end != len(data):
+        yield Finding(FindingCode.TRAILING_BYTES, f"offset {end}", "bytes after the last attribute, or padding")
+    if str(ds.get("PatientIdentityRemoved", "")) != "YES" or "DeidentificationMethod" not in ds:
+        yield Finding(FindingCode.NOT_MARKED, "(0012,0062)", "the object does not say that it was de-identified")
+
+
+def _end(ds: Dataset, data: bytes) -> int:
+    """Where the last attribute ends; for one of undefined length the end of its delimiter, if the file ends there."""
+    tags = sorted(ds.keys())
+    if not tags or tags[-1] >= 0xFFFCFFFC:
+        return -1
+    last = ds.get_item(tags[-1])
+    if isinstance(last, RawDataElement) and last.length != 0xFFFFFFFF:
+        return int(last.value_tell) + int(last.length)
+    return len(data) if data.endswith(b"\xfe\xff\xdd\xe0\0\0\0\0") else -1
+
+
+def _identifier_findings(data: bytes, needles: Needles) -> Iterator[Finding]:
+    haystack = data.lower()
+    hits = [needle for needle in needles.anywhere if needle in haystack]
+    if not hits:
+        return
+    for constant in _CONSTANTS:
+        haystack = haystack.replace(constant, b"\0" * len(constant))
+    for needle in hits:
+        offset = _find_word(haystack, needle)
+        if offset >= 0:
+            yield Finding(FindingCode.IDENTIFIER, f"offset {offset}", "an identifier of the patient or of the staff")
+
+
+def _find_word(haystack: bytes, needle: bytes) -> int:
+    """Offset of `needle` where it is not part of a longer word or number, -1 when there is none."""
+    start = haystack.find(needle)
+    while start >= 0:
+        before, after = haystack[start - 1 : start], haystack[start + len(needle) :][:1]
+        if not _continues(before, needle[:1]) and not _continues(needle[-1:], after):
+            return start
+        start = haystack.find(needle, start + 1)
+    return -1
+
+
+def _continues(left: bytes, right: bytes) -> bool:
+    return (left.isalpha() and right.isalpha()) or (left.isdigit() and right.isdigit())
+
+
+def text_elements(ds: Dataset, path: str) -> Iterator[tuple[str, str]]:
+    """(attribute path, visible text) of every text element at any depth, private ones included."""
+    for tag in tags_of(ds):
+        vr = vr_of(ds, tag)
+        if vr in _TEXT_VRS:
+            yield path + _name(tag), text.visible(text_of(ds.get_item(tag)))
+        elif vr == "SQ":
+            for item in ds[tag].value:
+                yield from text_elements(item, path + _name(tag))
+
+
+def _name(tag: BaseTag) -> str:
+    return f"({tag.group:04X},{tag.element:04X})"
+
+
+def _text_findings(ds: Dataset, words: frozenset[str], path: str) -> Iterator[Finding]:
+    for where, value in text_elements(ds, path):
+        if any(word in words for word in _WORD.findall(fold(value))) and value.lower().encode() not in _CONSTANTS:
+            yield Finding(FindingCode.IDENTIFIER, where, "a short identifier of the patient or of the staff")
+
+
+def _uid_findings(data: bytes, ds: Dataset, original_uids: Collection[str]) -> Iterator[Finding]:
+    wanted = {uid.encode() for uid in original_uids if uid}
+    header_end = _pixels_start(ds, len(data))
+    for match in _UID.finditer(data, 0, header_end):
+        if match[0] in wanted:
+            yield Finding(FindingCode.ORIGINAL_UID, f"offset {match.start()}", "a UID of the original")
+    pixels = data[header_end:]
+    for uid in wanted if len(wanted) <= 64 else ():
+        if uid in pixels:
+            yield Finding(FindingCode.ORIGINAL_UID, "pixel data", "a UID of the original")
+
+
+def _pixels_start(ds: Dataset, otherwise: int) -> int:
+    if "PixelData" not in ds:
+        return otherwise
+    element: DataElement | RawDataElement = ds.get_item("PixelData")
+    return int(element.value_tell) if isinstance(element, RawDataElement) else otherwise
