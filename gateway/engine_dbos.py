@@ -13,13 +13,14 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import dbos._error as dbos_error
 import dbos._serialization as dbos_serialization
 import sqlalchemy as sa
-from dbos import DBOS, DBOSClient, DBOSConfig, DBOSPortableJSONSerializer, SetWorkflowID
+from dbos import DBOS, DBOSClient, DBOSConfig, DBOSPortableJSONSerializer, SetWorkflowID, WorkflowStatus
 from sqlalchemy import event
 
 from gateway.engine import Arguments, Job, JobHalted, JobState, JobStatus, Plan, QueueName, Step, run_with_attempts
-from gateway.errors import Permanent
+from gateway.errors import NotFound, Permanent
 
 APPLICATION = "timepoint"
 APPLICATION_VERSION = "pipeline-1"
@@ -91,16 +92,28 @@ class DbosQueue:
         )
 
     def cancel(self, job_id: str) -> None:
+        """Cancel a job; it ends at its next step.
+
+        Raises:
+            NotFound: for an unknown job.
+        """
+        self._status(job_id)
         self._client.cancel_workflow(job_id)
 
     def retry(self, job_id: str) -> None:
         """Run an ended job, and its steps on the GPU queue, again from the start (its steps are idempotent)."""
-        status = self._client.retrieve_workflow(job_id).get_status()
+        status = self._status(job_id)
         for child in self._client.list_workflows(name="gpu_step", workflow_id_prefix=f"{job_id}-"):
             if _STATES[child.status] in ("failed", "cancelled"):
                 self._client.rewind_workflow(child.workflow_id, start_step=1, queue_name="gpu")
         partition = str((status.input or {"args": ["", ""]})["args"][1])
         self._client.rewind_workflow(job_id, start_step=1, queue_name="patient", queue_partition_key=partition)
+
+    def _status(self, job_id: str) -> WorkflowStatus:
+        try:
+            return self._client.retrieve_workflow(job_id).get_status()
+        except dbos_error.DBOSNonExistentWorkflowError as error:
+            raise NotFound(f"job {job_id}") from error
 
     def jobs(self, limit: int = 100) -> list[JobStatus]:
         found = self._client.list_workflows(name="job", limit=limit, sort_desc=True)

@@ -133,11 +133,11 @@ class Inference(Section):
 
 
 class Forecast(Section):
-    """Forecasting model (name or folder; empty = the promoted one), horizons and interval coverage."""
+    """Forecasting model (name or folder; empty = the promoted one) and the horizons; the coverage of the intervals is
+    the model's, as it was calibrated."""
 
     model: str = ""
     horizons_days: tuple[int, ...] = (90, 180, 365)
-    coverage: float = Field(default=0.9, gt=0, lt=1)
 
 
 class DestinationKind(StrEnum):

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from timepoint import __version__
-from timepoint.commands import service
+from timepoint.commands import demo, maintenance, records, service, tools
 
 app = typer.Typer(
     name="timepoint",
@@ -34,8 +34,27 @@ def _root(
     pass
 
 
-for _command in (service.serve, service.receive, service.work, service.web, service.doctor):
+for _command in (
+    demo.demo,
+    service.serve,
+    service.receive,
+    service.work,
+    service.web,
+    service.doctor,
+    tools.deidentify,
+    tools.segment,
+    maintenance.export,
+):
     app.command()(_command)
+for _group, _name in (
+    (records.studies, "studies"),
+    (records.patients, "patients"),
+    (records.quarantine, "quarantine"),
+    (records.jobs, "jobs"),
+    (tools.simulate, "simulate"),
+    (maintenance.db, "db"),
+):
+    app.add_typer(_group, name=_name)
 
 
 def main() -> None:
@@ -54,10 +73,11 @@ def _explained(error: Exception) -> tuple[str | None, int]:
     """The sentence and exit code for an error of ours; None for one that nobody foresaw."""
     module = type(error).__module__
     if module == "gateway.errors":
-        from gateway.errors import TimepointError, Unreadable
+        from gateway.errors import SettingsError, TimepointError, Unreadable
 
+        codes = {Unreadable: 3, SettingsError: 2}
         if isinstance(error, TimepointError):
-            return error.explanation, 3 if isinstance(error, Unreadable) else 1
+            return error.explanation, codes.get(type(error), 1)
     if module.startswith(("inference.", "deidentify.", "longitudinal.", "training.", "timepoint_fhir.")):
         refused = module.startswith(("inference.", "deidentify.", "longitudinal."))
         return str(error) or type(error).__name__, 3 if refused else 1

@@ -26,7 +26,8 @@ from timepoint.demonstration import Demonstration
 matplotlib.use("Agg")
 LABEL = "AI result - not verified by a reader"
 _STYLE = """
-body { font: 15px/1.45 system-ui, sans-serif; color: #1b2530; background: #fff; margin: 2rem auto; max-width: 76rem; padding: 0 1rem }
+body { font: 15px/1.45 system-ui, sans-serif; color: #1b2530; background: #fff; margin: 2rem auto;
+  max-width: 76rem; padding: 0 1rem }
 h1 { font-size: 1.5rem; margin-bottom: .2rem } h2 { font-size: 1.15rem; margin-top: 2.2rem }
 .note { background: #fff6dd; border-left: 4px solid #b07a00; padding: .5rem .8rem; margin: 1rem 0 }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums }
@@ -34,6 +35,7 @@ th, td { text-align: left; padding: .3rem .6rem; border-bottom: 1px solid #d9dfe
 th { font-weight: 600; background: #f3f5f7 } td.n { text-align: right } img { max-width: 100%; height: auto }
 figure { margin: 1rem 0 } figcaption { color: #52606d; font-size: .9rem } .muted { color: #52606d }
 """
+_SHOWN = ("whole", "core", "enhancing", "oedema")
 _COLOURS = {"necrotic": "#e0b000", "oedema": "#3ba3d0", "enhancing": "#d1344b", "whole": "#ffffff"}
 
 
@@ -180,7 +182,7 @@ def _table(entries: Sequence[dict[str, Any]]) -> str:
             else:
                 volumes = lesion["volumes_ml"]
                 cells += [html.escape(lesion["tracking_id"])]
-                cells += [f"{volumes[r]:.1f}" for r in ("whole", "core", "enhancing", "oedema")]
+                cells += [f"{volumes[r]:.1f}" for r in _SHOWN]
                 cells += [html.escape(lesion["response"])]
             forecast = "<br>".join(
                 f"+{p['horizon_days']} d: {p['median_ml']:.1f} ({p['lower_ml']:.1f} to {p['upper_ml']:.1f})"

@@ -15,7 +15,7 @@ from gateway.stages.progress import advance, key_and_revision
 from gateway.tables import ForecastRow, Model, StudyState
 from gateway.values import forecast_to_json
 from inference.encoding.identity import deterministic_uid
-from inference.forecast import Forecaster
+from inference.forecast.forecaster import Forecaster
 from inference.model_folder import SHIPPED_MODELS
 from longitudinal.patient_history import patient_from_record
 
@@ -55,7 +55,6 @@ def run(gateway: Gateway, arguments: Arguments) -> None:
         options.horizons_days,
         tracking_uid=deterministic_uid("burden", surrogate),
         region=at.patient.record.target,
-        coverage=options.coverage,
     )
     with session_scope(gateway.database) as session:
         done = select(ForecastRow).where(ForecastRow.study_key == study_key, ForecastRow.revision == revision)

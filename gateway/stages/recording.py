@@ -13,11 +13,11 @@ from sqlmodel import Session, col, func, select
 from gateway.context import Gateway
 from gateway.database import read_scope, session_scope
 from gateway.engine import Arguments
-from gateway.records import read_patient_record
-from gateway.stages.progress import ORDER, advance, key_and_revision, require_study
+from gateway.stages.progress import advance, key_and_revision, require_study
+from gateway.stages.refolding import refold
 from gateway.stages.segmentation import analysis_folder
-from gateway.tables import Lesion, Measurement, Outbox, Study, StudyState, TimePoint
-from gateway.values import fold_digest, measurement_to_json
+from gateway.tables import Lesion, Measurement, Study, StudyState, TimePoint
+from gateway.values import measurement_to_json
 from inference.contracts import StudyAnalysis
 from inference.encoding.identity import deterministic_uid
 from inference.lesions import LesionMatch, PriorLesions, match_lesions
@@ -45,47 +45,8 @@ def run(gateway: Gateway, arguments: Arguments) -> None:
                     )
                 )
             session.flush()
-            refold(session, study)
+            refold(session, str(study.patient_key), changed=study_key)
     advance(gateway, study_key, revision, StudyState.RECORDED)
-
-
-def refold(session: Session, changed: Study) -> list[str]:
-    """Fold the record of a study's patient; queue a new revision of every other study whose results changed.
-
-    Returns the keys of the studies that get a new revision.
-    """
-    if changed.patient_key is None:
-        return []
-    patient = read_patient_record(session, changed.patient_key)
-    again = []
-    for point, (row, study) in zip(patient.record.time_points, patient.rows, strict=True):
-        digest = fold_digest(point)
-        if row.detail.get("fold_digest") == digest:
-            continue
-        row.detail = {**row.detail, "fold_digest": digest}
-        session.add(row)
-        if study.study_key != changed.study_key and _was_encoded(study):
-            queue_republication(session, study)
-            again.append(study.study_key)
-    return again
-
-
-def queue_republication(session: Session, study: Study) -> None:
-    """Give a study a new revision of its results from the same images and masks, and queue its job."""
-    study.revision += 1
-    study.state = StudyState.RECORDED
-    session.add(study)
-    session.add(
-        Outbox(
-            job=f"republish-{study.study_key}-{study.revision}",
-            kind="republish",
-            payload={"study_key": study.study_key, "revision": study.revision},
-        )
-    )
-
-
-def _was_encoded(study: Study) -> bool:
-    return study.state in ORDER and ORDER.index(study.state) >= ORDER.index(StudyState.FORECAST)
 
 
 def _recorded(gateway: Gateway, study_key: str, revision: int) -> bool:
@@ -95,7 +56,7 @@ def _recorded(gateway: Gateway, study_key: str, revision: int) -> bool:
 
 
 def _priors(gateway: Gateway, study_key: str) -> list[PriorLesions]:
-    """Lesion maps of the patient's other studies, nearest in time first, with the tracking UID of each lesion."""
+    """Lesion maps of the patient's other studies, the nearest in time last, with the tracking UID of each lesion."""
     with read_scope(gateway.database) as session:
         study = require_study(session, study_key)
         rows = session.exec(
@@ -110,7 +71,7 @@ def _priors(gateway: Gateway, study_key: str) -> list[PriorLesions]:
         ).all()
     if study.acquired is not None:
         acquired = study.acquired
-        rows = sorted(rows, key=lambda r: (abs((r.acquired - acquired).days), r.study_key))
+        rows = sorted(rows, key=lambda r: (-abs((r.acquired - acquired).days), r.study_key))
     uids: dict[tuple[str, int], dict[int, str]] = {}
     for m in found:
         if m.value is not None:

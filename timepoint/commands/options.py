@@ -20,11 +20,11 @@ DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu or cuda."
 
 def settings_from(config: Path | None) -> Settings:
     """Load the settings and set logging up by them."""
-    from gateway.logs import configure
+    from gateway.logs import configure_logging
     from gateway.settings import load_settings
 
     settings = load_settings(config)
-    configure(settings.log)
+    configure_logging(settings.log)
     return settings
 
 

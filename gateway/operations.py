@@ -1,0 +1,117 @@
+"""What a person may do with studies and patients, the same from the command line and from the pages; each is audited."""
+
+from __future__ import annotations
+
+from sqlmodel import col, func, select
+
+from gateway import audit
+from gateway.completion import complete_study
+from gateway.context import Gateway
+from gateway.courier import replay
+from gateway.database import session_scope
+from gateway.errors import NotAllowed, NotFound
+from gateway.overview import find_study
+from gateway.quarantine import settle, show
+from gateway.stages.refolding import refold
+from gateway.tables import Outbox, Patient, Quarantine, Study, StudyState
+from longitudinal.types import TumourType
+
+
+def complete(gateway: Gateway, key_or_uid: str, actor: str) -> int:
+    """Close a study as it is; returns its new revision."""
+    with session_scope(gateway.database) as session:
+        return complete_study(session, find_study(session, key_or_uid).study_key, actor)
+
+
+def replay_study(gateway: Gateway, key_or_uid: str, actor: str) -> str:
+    """Try again what failed: the deliveries that were given up, else the study's whole way as a new revision.
+
+    Returns a sentence that tells which.
+
+    Raises:
+        NotFound: for an unknown study.
+        NotAllowed: for a study that is still on its way or waits for a decision.
+    """
+    with session_scope(gateway.database) as session:
+        study = find_study(session, key_or_uid)
+        study_key, state = study.study_key, study.state
+        audit.append(session, actor=actor, action="study.replay", subject=study_key)
+    again = replay(gateway, study_key)
+    if again:
+        return f"{again} deliveries are due again."
+    if state not in (StudyState.FAILED, StudyState.PUBLISHED, StudyState.DELIVERED, StudyState.ENCODED):
+        raise NotAllowed(f"Study {study_key} is {state.value}: there is nothing to replay.")
+    with session_scope(gateway.database) as session:
+        study = session.get_one(Study, study_key)
+        study.revision += 1
+        study.state, study.reason = StudyState.COMPLETE, ""
+        session.add(study)
+        session.add(
+            Outbox(
+                job=f"study-{study_key}-{study.revision}",
+                kind="study",
+                payload={"study_key": study_key, "revision": study.revision},
+            )
+        )
+    return f"Study {study_key} goes its whole way again as revision {study.revision}."
+
+
+def opt_out(gateway: Gateway, patient_key: str, actor: str, out: bool = True) -> None:
+    """Keep a patient's history out of every future export, or let it in again."""
+    with session_scope(gateway.database) as session:
+        patient = session.get(Patient, patient_key)
+        if patient is None:
+            raise NotFound(f"patient {patient_key}")
+        patient.opted_out = out
+        session.add(patient)
+        audit.append(session, actor=actor, action="patient.opt-out" if out else "patient.opt-in", subject=patient_key)
+
+
+def set_tumour_type(gateway: Gateway, patient_key: str, kind: TumourType, actor: str) -> None:
+    """State the tumour type of a patient: it decides which region is followed, so the record is folded anew."""
+    with session_scope(gateway.database) as session:
+        patient = session.get(Patient, patient_key)
+        if patient is None:
+            raise NotFound(f"patient {patient_key}")
+        patient.tumour_type = kind.value
+        session.add(patient)
+        session.flush()
+        audit.append(
+            session, actor=actor, action="patient.tumour-type", subject=patient_key, detail={"type": kind.value}
+        )
+        refold(session, patient_key, changed=None)
+
+
+def dismiss(gateway: Gateway, quarantine_key: str, actor: str) -> None:
+    """Close a quarantine item without doing more; what was kept stays kept."""
+    with session_scope(gateway.database) as session:
+        item = _open_item(show(session, quarantine_key))
+        settle(item, actor, "dismissed")
+        session.add(item)
+        audit.append(session, actor=actor, action="quarantine.dismiss", subject=quarantine_key)
+
+
+def resume(gateway: Gateway, quarantine_key: str, actor: str) -> int:
+    """Settle an item by completing its study as it is; returns the new revision.
+
+    Raises:
+        NotAllowed: when the item belongs to no study.
+    """
+    with session_scope(gateway.database) as session:
+        item = _open_item(show(session, quarantine_key))
+        if item.study_key is None:
+            raise NotAllowed(f"Item {quarantine_key} belongs to no study: it can only be dismissed.")
+        return complete_study(session, item.study_key, actor)
+
+
+def _open_item(item: Quarantine) -> Quarantine:
+    if item.resolved_at is not None:
+        raise NotAllowed(f"Item {item.quarantine_key} was settled already ({item.resolution}).")
+    return item
+
+
+def counts(gateway: Gateway) -> dict[str, int]:
+    """How many studies are in each state."""
+    with session_scope(gateway.database) as session:
+        rows = session.exec(select(Study.state, func.count()).group_by(col(Study.state))).all()
+    return {state.value: int(count) for state, count in rows}
