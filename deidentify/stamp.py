@@ -22,16 +22,14 @@ OPTION_CODES = (
     ("retain_patient_characteristics", "113108", "Retain Patient Characteristics Option"),
     ("retain_safe_private", "113111", "Retain Safe Private Option"),
 )
+METHOD = (f"Timepoint de-identification rules {RULES_VERSION}", f"PS3.15 Annex E {EDITION}")
+CONSTANTS = (*METHOD, BASIC[1], *(meaning for _, _, meaning in OPTION_CODES))
+"""Texts that every object carries: no word in them tells anything."""
 
 
 def stamp(out: Dataset, profile: Profile, key_id: str) -> None:
     """Record method, edition, profile, key and options in the dataset that leaves."""
-    method = (
-        f"Timepoint de-identification rules {RULES_VERSION}",
-        f"PS3.15 Annex E {EDITION}",
-        f"Profile {profile.name}",
-        f"Key {key_id}",
-    )
+    method = (*METHOD, f"Profile {profile.name}", f"Key {key_id}")
     out[_IDENTITY_REMOVED] = ascii_element(_IDENTITY_REMOVED, "CS", "YES")
     out[_METHOD] = ascii_element(_METHOD, "LO", method)
     ran = [BASIC] + [(code, meaning) for option, code, meaning in OPTION_CODES if getattr(profile, option)]

@@ -43,6 +43,7 @@ _ORGANISATIONS = frozenset(
 )  # fmt: skip
 
 GENERIC = words_of("generic_words.txt")
+VENDORS = words_of("vendor_words.txt")
 UMLAUTS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "Ä": "AE", "Ö": "OE", "Ü": "UE", "ß": "ss", "ø": "oe"})
 _WORD = re.compile(r"[^\W_]+")
 _DATETIME = re.compile(r"(?:19|20)\d{12}(?:\.\d+)?(?:[+-]\d{4})?")
@@ -113,7 +114,7 @@ def _values(ds: Dataset, tag: int, terms: tuple[str, ...]) -> Iterator[str]:
         values = [] if raw is None else [str(raw)]
     for value in values:
         text = value.strip(" \0")
-        if tag in _ORGANISATIONS and all(word in GENERIC for word in _WORD.findall(fold(text))):
-            continue
-        if text:
+        if tag in _ORGANISATIONS:
+            yield from (word for word in _WORD.findall(text) if fold(word) not in GENERIC | VENDORS)
+        elif text:
             yield text[:8] if _DATETIME.fullmatch(text) else text

@@ -15,17 +15,17 @@ from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 from pydicom.tag import BaseTag
 
-from deidentify import text
+from deidentify import stamp, text
 from deidentify.elements import tags_of, text_of
 from deidentify.needles import Needles, needles_for
-from deidentify.stamp import BASIC, OPTION_CODES
 from deidentify.subject import Subject, fold
 from deidentify.vrs import vr_of
 
 _TEXT_VRS = frozenset(("AE", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT"))
 _UID = re.compile(rb"[0-2](?:\.\d{1,39}){3,}")
 _WORD = re.compile(r"[^\W_]+")
-_CONSTANTS = tuple(meaning.encode().lower() for meaning in (BASIC[1], *(entry[2] for entry in OPTION_CODES)))
+_STAMP = ("(0012,0063)", "(0012,0064)")
+_CONSTANTS = tuple(constant.encode().lower() for constant in (*stamp.CONSTANTS, "Profile "))
 
 
 class FindingCode(StrEnum):
@@ -153,7 +153,9 @@ def _name(tag: BaseTag) -> str:
 
 def _text_findings(ds: Dataset, words: frozenset[str], path: str) -> Iterator[Finding]:
     for where, value in text_elements(ds, path):
-        if any(word in words for word in _WORD.findall(fold(value))) and value.lower().encode() not in _CONSTANTS:
+        if where.startswith(_STAMP):
+            continue
+        if any(word in words for word in _WORD.findall(fold(value))):
             yield Finding(FindingCode.IDENTIFIER, where, "a short identifier of the patient or of the staff")
 
 
