@@ -125,7 +125,7 @@ LESION_NOT_FOUND = _own("TP039", "Lesion looked for and not found")
 # Status and notes
 VALUE_STATUS = _own("TP040", "Status of the values in this group")
 FORECAST_NOT_MEASURED = _own("TP041", "Model forecast, not a measurement")
-UNION_OF_SEGMENTS = _own("TP042", "Sum of the segments of the same lesion, without a segment of its own")
+UNION_OF_SEGMENTS = _own("TP042", "Sum of segments of this lesion, no segment of its own")
 ALGORITHM_NOTE = _own("TP043", "Note of the algorithm")
 CALIBRATION = _own("TP044", "Identifier of the calibration of the prediction interval")
 

@@ -37,7 +37,7 @@ def rotation(degrees_x: float = 0.0, degrees_y: float = 0.0) -> np.ndarray:
     x, y = np.deg2rad(degrees_x), np.deg2rad(degrees_y)
     around_x = np.array([[1, 0, 0], [0, np.cos(x), -np.sin(x)], [0, np.sin(x), np.cos(x)]])
     around_y = np.array([[np.cos(y), 0, np.sin(y)], [0, 1, 0], [-np.sin(y), 0, np.cos(y)]])
-    return around_y @ around_x
+    return np.asarray(around_y @ around_x)
 
 
 @dataclass(frozen=True)
@@ -204,27 +204,33 @@ def measure(labels: Volume, lesions: Volume, index: int) -> LesionMeasurement:
     ml = labels.voxel_volume / 1000
     compartments = {c: float((own & (labels.array == c.label)).sum() * ml) for c in Compartment}
     volumes = {r: sum(compartments[c] for c in r.compartments) for r in Region}
-    core = own & np.isin(labels.array, Region.CORE.labels)
+    longest, short = core_diameters(labels, own & np.isin(labels.array, Region.CORE.labels))
+    return LesionMeasurement(
+        index=index,
+        volumes_ml=volumes,
+        volume_sd_ml={r: 0.05 + 0.1 * volumes[r] for r in Region},
+        compartments_ml=compartments,
+        centroid=tuple(labels.map_indices_to_reference(np.argwhere(own).mean(axis=0)[np.newaxis])[0]),
+        longest=longest,
+        perpendicular=short,
+        diameter_sop_instance_uid="2.25.1",
+        max_3d_diameter_mm=longest.length_mm if longest else 0.0,
+        surface_area_mm2=100.0,
+        sphericity=0.8,
+    )
+
+
+def core_diameters(labels: Volume, core: np.ndarray) -> tuple[Diameter | None, Diameter | None]:
     points = np.argwhere(core)
+    if not len(points):
+        return None, None
     on_slice = points[points[:, 0] == points[0, 0]]
     low, high = on_slice.min(axis=0), on_slice.max(axis=0)
     middle = (low + high) // 2
     along_rows = diameter(labels, [low[0], low[1], middle[2]], [low[0], high[1], middle[2]])
     along_columns = diameter(labels, [low[0], middle[1], low[2]], [low[0], middle[1], high[2]])
     longest, short = sorted((along_rows, along_columns), key=lambda d: -d.length_mm)
-    return LesionMeasurement(
-        index=index,
-        volumes_ml=volumes,
-        volume_sd_ml={r: 0.05 + 0.1 * volumes[r] for r in Region},
-        compartments_ml=compartments,
-        centroid=tuple(labels.map_indices_to_reference(points.mean(axis=0)[np.newaxis])[0]),
-        longest=longest,
-        perpendicular=short,
-        diameter_sop_instance_uid="2.25.1",
-        max_3d_diameter_mm=longest.length_mm,
-        surface_area_mm2=100.0,
-        sphericity=0.8,
-    )
+    return longest, short
 
 
 def diameter(labels: Volume, start: Sequence[int], end: Sequence[int]) -> Diameter:

@@ -1,0 +1,68 @@
+"""Reports and segmentations of other toolkits, read by the same code that reads ours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+
+from inference.encoding import EncodingError, is_own_object, read_report, read_segment_volumes
+
+
+def golden(real_data: Path, name: str) -> Dataset:
+    return dcmread(real_data / "golden" / name)
+
+
+def test_dcmqi_report(real_data: Path) -> None:
+    (group,) = read_report(golden(real_data, "dcmqi_sr.dcm"))
+    assert group.volume_ml == pytest.approx(33.5824)
+    assert group.tracking_id == "primary tumor"
+    assert group.tracking_uid.endswith("575818119084")
+    assert group.finding is not None and group.finding.meaning == "Neoplasm, Primary"
+    assert group.segment is not None and group.segment[1] == 1
+    assert len(group.numbers) == 22
+    assert not group.is_forecast
+
+
+def test_dcmqi_report_and_its_segmentation_agree(real_data: Path) -> None:
+    (group,) = read_report(golden(real_data, "dcmqi_sr.dcm"))
+    volumes = read_segment_volumes(golden(real_data, "dcmqi_seg.dcm"))
+    assert volumes[1] == pytest.approx(group.volume_ml, rel=1e-5)
+
+
+def test_highdicom_report_with_planar_volumetric_and_image_groups(real_data: Path) -> None:
+    groups = {
+        g.tracking_id: g for g in read_report(golden(real_data, "highdicom_sr_document_with_multiple_groups.dcm"))
+    }
+    assert set(groups) == {"Image0001", "LungNodule0001", "Aorta0001", "Vertebra0001"}
+    assert groups["Vertebra0001"].volume_ml == pytest.approx(0.2)  # written as 200 mm3
+    assert groups["LungNodule0001"].volume_ml is None
+    assert groups["LungNodule0001"].numbers[0].unit == "mm"
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("dcmqi_liver.dcm", {1: 70.36193}),
+        ("dcmqi_partial_overlaps.dcm", {1: 6.308384, 2: 7.810255, 3: 7.058005, 4: 4.397210, 5: 3.096377}),
+        ("highdicom_seg_image_ct_binary_overlap.dcm", {1: 0.019073, 2: 0.004768}),
+        ("dcmqi_sparse-labelmap-noppv.dcm", {0: 1.46265, 1: 0.77175}),
+    ],
+)
+def test_segmentations_of_every_kind(real_data: Path, name: str, expected: dict[int, float]) -> None:
+    assert read_segment_volumes(golden(real_data, name)) == pytest.approx(expected, rel=1e-4)
+
+
+def test_none_of_them_is_ours(real_data: Path) -> None:
+    files = sorted((real_data / "golden").glob("*.dcm"))
+    assert len(files) == 9
+    assert not any(is_own_object(dcmread(file)) for file in files)
+
+
+def test_the_wrong_kind_of_object_is_refused(real_data: Path) -> None:
+    with pytest.raises(EncodingError, match="no structured report"):
+        read_report(golden(real_data, "dcmqi_seg.dcm"))
+    with pytest.raises(EncodingError, match="no segmentation"):
+        read_segment_volumes(golden(real_data, "dcmqi_sr.dcm"))
