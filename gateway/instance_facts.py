@@ -104,6 +104,8 @@ def read_header(instance: EncodedInstance) -> Dataset:
     """
     syntax = UID(instance.transfer_syntax_uid)
     content = inflated(instance.dataset) if syntax == DeflatedExplicitVRLittleEndian else instance.dataset
+    if not _begins_like_a_data_set(content, syntax):
+        raise NotIndexable(QuarantineKind.UNREADABLE, "The bytes are no DICOM data set in its syntax.")
     found: list[tuple[int, int]] = []
 
     def at_pixels(tag: int, _vr: str | None, length: int) -> bool:
@@ -128,6 +130,15 @@ def read_header(instance: EncodedInstance) -> Dataset:
             raise NotIndexable(QuarantineKind.NO_PIXEL_DATA, "The image has no Pixel Data.")
         _check_pixels(dataset, syntax, memoryview(content)[stream.tell() :], found[0][1])
     return dataset
+
+
+def _begins_like_a_data_set(content: bytes, syntax: UID) -> bool:
+    """Group 0008 comes first (group 0002 and below are not allowed, PS3.5 7.1), with a VR where the syntax has one."""
+    if len(content) < 8:
+        return False
+    group = int.from_bytes(content[:2], "little" if syntax.is_little_endian else "big")
+    with_vr = content[4:6].isalpha() and content[4:6].isupper()
+    return 0x0008 <= group <= 0x7FE0 and (syntax.is_implicit_VR or with_vr)
 
 
 def inflated(deflated: bytes) -> bytes:

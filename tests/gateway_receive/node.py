@@ -1,0 +1,59 @@
+"""A receiving node with database and image store in a temporary folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import Engine
+from sqlmodel import select
+
+from gateway.blobs import RECEIVED, BlobStore, open_blobs
+from gateway.database import open_database, read_scope, upgrade
+from gateway.settings import Settings
+from gateway.storage_scp import StorageScp
+from gateway.tables import Row, Study
+
+AnyRow = TypeVar("AnyRow", bound=Row)
+
+
+@dataclass
+class Node:
+    """Settings, database and store of a node that `listening` puts on the network."""
+
+    settings: Settings
+    database: Engine
+    received: BlobStore
+
+    def rows(self, table: type[AnyRow]) -> list[AnyRow]:
+        with read_scope(self.database) as session:
+            return list(session.exec(select(table)).all())
+
+    def study(self) -> Study:
+        """The only study there is."""
+        (study,) = self.rows(Study)
+        return study
+
+    @contextmanager
+    def listening(self) -> Iterator[StorageScp]:
+        scp = StorageScp(self.settings, self.database, self.received)
+        scp.start()
+        try:
+            yield scp
+        finally:
+            scp.stop()
+
+
+def make_node(folder: Path, database_url: str = "", **sections: Any) -> Node:
+    """A node on a free loopback port; `sections` are sections of the settings as mappings."""
+    dicom = {"port": 0, **sections.pop("dicom", {})}
+    study = {"quiet_s": 60, **sections.pop("study", {})}
+    database = {"url": database_url} if database_url else {}
+    settings = Settings(data_dir=folder, dicom=dicom, study=study, database=database, **sections)
+    engine = open_database(settings.database.url)
+    upgrade(engine)
+    storage = settings.storage
+    return Node(settings, engine, open_blobs(storage.url, RECEIVED, storage.min_free_mb))

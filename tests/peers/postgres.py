@@ -1,0 +1,123 @@
+"""A private PostgreSQL cluster on a free loopback port, for tests; nothing of the machine's own is touched."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+
+_BINARIES = Path("/usr/lib/postgresql")
+_USER = "timepoint"
+_START_TIMEOUT_S = 60.0
+
+
+@dataclass(frozen=True)
+class PostgresCluster:
+    """A running cluster; `new_database` makes an empty database and returns its URL."""
+
+    port: int
+    pid: int
+
+    def new_database(self) -> str:
+        name = f"t{secrets.token_hex(6)}"
+        with psycopg.connect(self._dsn("postgres"), autocommit=True) as connection:
+            connection.execute(f'CREATE DATABASE "{name}"')
+        return f"postgresql+psycopg://{_USER}@127.0.0.1:{self.port}/{name}"
+
+    def _dsn(self, database: str) -> str:
+        return f"host=127.0.0.1 port={self.port} user={_USER} dbname={database}"
+
+
+@contextmanager
+def running_postgres() -> Iterator[PostgresCluster]:
+    """Start a cluster in a temporary folder and stop it, by its pid, at the end.
+
+    PostgreSQL refuses to run as root, so root runs it as the user `postgres` that the Debian package makes.
+
+    Raises:
+        RuntimeError: when PostgreSQL is not installed or does not start.
+    """
+    binaries = _newest_binaries()
+    user = "postgres" if os.geteuid() == 0 else None
+    folder = Path(tempfile.mkdtemp(prefix="timepoint-postgres-"))
+    try:
+        if user is not None:
+            account = pwd.getpwnam(user)
+            os.chown(folder, account.pw_uid, account.pw_gid)
+        _initialise(binaries, folder, user)
+        with _server(binaries, folder, user) as cluster:
+            yield cluster
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _newest_binaries() -> Path:
+    found = sorted(_BINARIES.glob("*/bin/initdb"), key=lambda p: int(p.parts[-3]))
+    if not found:
+        raise RuntimeError(f"PostgreSQL is not installed (no initdb below {_BINARIES}); `make peers` installs it")
+    return found[-1].parent
+
+
+def _initialise(binaries: Path, folder: Path, user: str | None) -> None:
+    command: list[str | Path] = [
+        binaries / "initdb",
+        "-D",
+        folder / "data",
+        "-A",
+        "trust",
+        "-U",
+        _USER,
+        "-E",
+        "UTF8",
+        "--no-sync",
+    ]
+    done = subprocess.run(command, cwd="/", user=user, capture_output=True, text=True, timeout=120, check=False)
+    if done.returncode != 0:
+        raise RuntimeError(f"initdb failed: {done.stderr[-500:]}")
+
+
+@contextmanager
+def _server(binaries: Path, folder: Path, user: str | None) -> Iterator[PostgresCluster]:
+    port = _free_port()
+    settings = [f"port={port}", "listen_addresses=127.0.0.1", f"unix_socket_directories={folder}", "fsync=off"]
+    options = [part for setting in settings for part in ("-c", setting)]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [binaries / "postgres", "-D", folder / "data", *options], cwd="/", user=user, stdout=log, stderr=log
+        )
+    try:
+        cluster = PostgresCluster(port, process.pid)
+        _await_answer(cluster, process, folder / "log")
+        yield cluster
+    finally:
+        process.send_signal(signal.SIGINT)  # fast shutdown
+        process.wait(timeout=30)
+
+
+def _await_answer(cluster: PostgresCluster, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + _START_TIMEOUT_S
+    while process.poll() is None and time.monotonic() < deadline:
+        try:
+            psycopg.connect(cluster._dsn("postgres"), connect_timeout=5).close()
+            return
+        except psycopg.OperationalError:
+            time.sleep(0.05)
+    raise RuntimeError(f"PostgreSQL did not start: {log.read_text()[-500:]}")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
