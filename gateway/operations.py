@@ -1,4 +1,4 @@
-"""What a person may do with studies and patients, the same from the command line and from the pages; each is audited."""
+"""What a person may do with studies and patients, from the command line and from the pages alike; all audited."""
 
 from __future__ import annotations
 
@@ -114,4 +114,4 @@ def counts(gateway: Gateway) -> dict[str, int]:
     """How many studies are in each state."""
     with session_scope(gateway.database) as session:
         rows = session.exec(select(Study.state, func.count()).group_by(col(Study.state))).all()
-    return {state.value: int(count) for state, count in rows}
+    return {str(state): int(count) for state, count in rows}

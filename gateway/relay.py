@@ -1,4 +1,4 @@
-"""The relay: hands the outbox to the engine, in order. Repeating it changes nothing, because job ids are deterministic."""
+"""The relay hands the outbox to the engine, in order. A repeat changes nothing: job ids are deterministic."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ def run_receive(settings: Settings, supervised: bool = False) -> None:
         scp = StorageScp(settings, gateway.database, gateway.received)
         scp.start()
         _log.info("receiving", ae_title=settings.dicom.ae_title, port=scp.port)
-        _beat_until(gateway, name, "receive", stop)
+        beat_until(gateway, name, "receive", stop)
         scp.stop()
     leave(gateway, name)
 
@@ -83,7 +83,7 @@ def run_work(settings: Settings, queues: Sequence[QueueName], supervised: bool =
             _every(BEAT_S, lambda: engine.recover(silent_workers(gateway, executor.name)), stop, "takeover"),
         ]
         _log.info("working", executor=executor.name, queues=list(queues))
-        _beat_until(gateway, executor.name, "work", stop)
+        beat_until(gateway, executor.name, "work", stop)
         for thread in threads:
             thread.join(DRAIN_S)
         scheduler.shutdown(wait=False)
@@ -92,7 +92,8 @@ def run_work(settings: Settings, queues: Sequence[QueueName], supervised: bool =
     executor.release()
 
 
-def _beat_until(gateway: Gateway, name: str, role: str, stop: threading.Event) -> None:
+def beat_until(gateway: Gateway, name: str, role: str, stop: threading.Event) -> None:
+    """Write the sign of life of a role until it is told to stop."""
     while True:
         try:
             beat(gateway, name, role)

@@ -200,12 +200,13 @@ class Schedule(Section):
 
 
 class WebAuth(Section):
-    """Who may use the web application; `none` is accepted on loopback only."""
+    """Who may use the web application; `none` is accepted on loopback only.
 
-    mode: Literal["none", "token", "oidc"] = "none"
+    `tokens_file` holds one line for each user: role (viewer, operator or admin), name and token, divided by blanks.
+    """
+
+    mode: Literal["none", "token"] = "none"
     tokens_file: Path | None = None
-    issuer: str = ""
-    audience: str = ""
 
 
 class Web(Section):

@@ -75,7 +75,7 @@ def _explained(error: Exception) -> tuple[str | None, int]:
     if module == "gateway.errors":
         from gateway.errors import SettingsError, TimepointError, Unreadable
 
-        codes = {Unreadable: 3, SettingsError: 2}
+        codes: dict[type[Exception], int] = {Unreadable: 3, SettingsError: 2}
         if isinstance(error, TimepointError):
             return error.explanation, codes.get(type(error), 1)
     if module.startswith(("inference.", "deidentify.", "longitudinal.", "training.", "timepoint_fhir.")):

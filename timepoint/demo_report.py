@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import datetime as dt
 import html
 import io
 from collections.abc import Sequence
@@ -73,8 +74,8 @@ def _figure(figure: Figure, caption: str) -> str:
 
 
 def _days(entries: Sequence[dict[str, Any]]) -> list[int]:
-    dates = [np.datetime64(e["acquired"]) for e in entries]
-    return [int((d - dates[0]).astype(int)) for d in dates]
+    dates = [dt.date.fromisoformat(e["acquired"]) for e in entries]
+    return [(date - dates[0]).days for date in dates]
 
 
 def _curve(entries: Sequence[dict[str, Any]]) -> Figure:
@@ -114,7 +115,7 @@ def _fan(axes: Axes, entry: dict[str, Any], day: int, last_ml: float) -> None:
 
 
 def _segmentations(folder: Path) -> dict[str, pydicom.Dataset]:
-    found = {}
+    found: dict[str, pydicom.Dataset] = {}
     for file in sorted(folder.glob("*.dcm")):
         header = pydicom.dcmread(file, stop_before_pixels=True)
         if header.Modality == "SEG":

@@ -8,18 +8,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pydicom
+import structlog
 from sqlmodel import col, select
 
 from deidentify.engine import deidentify
-from deidentify.errors import Refused
+from deidentify.errors import RefusalCode, Refused
 from deidentify.subject import Subject, identifiers_of
-from deidentify.writing import to_bytes, verify_bytes
+from deidentify.verification import verify_bytes
+from deidentify.writing import to_bytes
 from gateway.context import Gateway
 from gateway.database import read_scope
 from gateway.engine import Arguments
 from gateway.errors import NotFound
 from gateway.stages.progress import advance, key_and_revision, require_study, set_aside
 from gateway.tables import Instance, InstanceRole, Patient, QuarantineKind, StudyState
+
+_log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -56,40 +60,60 @@ def original_images(gateway: Gateway, study_key: str) -> StudyImages:
 
 
 def run(gateway: Gateway, arguments: Arguments) -> None:
-    """Write the de-identified study, all or nothing; an instance that is refused sets the study aside."""
+    """Write the de-identified study, all or nothing. A series with an image that is refused is left out as a whole;
+    a study of which no series is left is set aside."""
     study_key, revision = key_and_revision(arguments)
     target = research_study(gateway, study_key, revision)
     if not target.exists():
-        images = original_images(gateway, study_key)
         partial = target.with_name(f"{target.name}.partial-{os.getpid()}")
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        try:
-            _write_all(gateway, images, partial)
-        except Refused as refusal:
+        refusals = _write_all(gateway, original_images(gateway, study_key), partial)
+        for refusal in refusals:
+            _log.warning("series left out of the research zone", study_key=study_key, code=refusal.code.value)
+        if not any(partial.iterdir()):
             shutil.rmtree(partial)
             raise set_aside(
                 gateway,
                 study_key,
                 revision,
                 QuarantineKind.UNUSABLE,
-                f"An image cannot be de-identified: {refusal}",
+                f"No series of the study can be de-identified: {refusals[0].message if refusals else 'no MR image'}.",
                 "Look at the images of the study; replay it when the cause is mended.",
-            ) from refusal
+            )
         partial.rename(target)
     advance(gateway, study_key, revision, StudyState.DEIDENTIFIED)
 
 
-def _write_all(gateway: Gateway, images: StudyImages, folder: Path) -> None:
+def _write_all(gateway: Gateway, images: StudyImages, folder: Path) -> list[Refused]:
+    """De-identify, verify and write every series; returns one refusal for each series that was left out."""
     known: dict[str, None] = {}
+    series: dict[str, list[Path]] = {}
     for file in images.files:
-        known |= dict.fromkeys(identifiers_of(pydicom.dcmread(file, stop_before_pixels=True)))
+        header = pydicom.dcmread(file, stop_before_pixels=True)
+        known |= dict.fromkeys(identifiers_of(header))
+        series.setdefault(str(header.SeriesInstanceUID), []).append(file)
     subject = Subject(images.surrogate, tuple(known))
-    for file in images.files:
-        dataset = pydicom.dcmread(file)
-        cleaned = deidentify(dataset, subject, gateway.keys, gateway.profile).dataset
-        data = to_bytes(cleaned)
-        findings = verify_bytes(data, subject)
-        if findings:
-            raise Refused("verification", f"{len(findings)} places still hold an identifier")
-        (folder / f"{cleaned.SOPInstanceUID}.dcm").write_bytes(data)
+    refusals = []
+    for files in series.values():
+        written: list[Path] = []
+        try:
+            for file in files:
+                written.append(_write_one(gateway, subject, file, folder))
+        except Refused as refusal:
+            refusals.append(refusal)
+            for path in written:
+                path.unlink()
+    return refusals
+
+
+def _write_one(gateway: Gateway, subject: Subject, file: Path, folder: Path) -> Path:
+    cleaned = deidentify(pydicom.dcmread(file), subject, gateway.keys, gateway.profile)
+    data = to_bytes(cleaned.dataset)
+    findings = verify_bytes(data, subject, cleaned.original_uids, cleaned.charsets)
+    if findings:
+        kinds = ", ".join(sorted({finding.code.value for finding in findings}))
+        raise Refused(RefusalCode.VERIFICATION, f"the verification found {kinds} at {findings[0].where}")
+    path = folder / f"{cleaned.dataset.SOPInstanceUID}.dcm"
+    path.write_bytes(data)
+    return path

@@ -94,7 +94,7 @@ def _record_analysis(
             session.add(
                 Analysis(
                     study_key=study_key,
-                    patient_key=study.patient_key,
+                    patient_key=str(study.patient_key),
                     revision=revision,
                     labels_sha256=sha256_of(folder / "labels.nii.gz"),
                     backend=identity_to_json(analysis.backend),

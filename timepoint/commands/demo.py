@@ -36,8 +36,9 @@ def demo(
         tasks: dict[str, Any] = {}
 
         def report(what: str, done: int, total: int) -> None:
-            task = tasks.setdefault(what, shown.add_task(what, total=total) if what not in tasks else None)
-            shown.update(task, completed=done, total=total)
+            if what not in tasks:
+                tasks[what] = shown.add_task(what, total=total)
+            shown.update(tasks[what], completed=done, total=total)
 
         try:
             truth: dict[str, Any] = {}

@@ -46,7 +46,7 @@ def deidentify(
         report = deidentify_folder(
             source, target, keys, rules, ledger, lambda done, total: shown.update(task, completed=done, total=total)
         )
-    refused = [{"file": str(r.file), "code": r.code, "reason": r.reason} for r in report.refused]
+    refused = [{"file": str(r.path), "code": r.code.value, "reason": r.message} for r in report.refused]
     if as_json:
         show_json({"written": report.written, "refused": refused})
     else:
@@ -60,17 +60,19 @@ def deidentify(
 
 
 def _verify(folder: Path, against: Path | None, as_json: bool) -> None:
-    from deidentify.folder import verify_folder
+    from deidentify.folder_verification import verify_folder
 
     if not folder.is_dir():
         stop(f"{folder} is no folder.", REFUSED_INPUT)
     findings = verify_folder(folder, against)
-    lines = [{"file": str(f.file), "place": f.place, "kind": f.kind} for f in findings]
+    lines = [{"file": f.file, "where": f.where, "code": f.code.value, "message": f.message} for f in findings]
     if as_json:
         show_json({"findings": lines})
     elif lines:
         show_table(
-            "Residual identifiers (values are not shown)", ["file", "place", "kind"], [list(v.values()) for v in lines]
+            "Residual identifiers (values are not shown)",
+            ["file", "where", "code", "message"],
+            [list(v.values()) for v in lines],
         )
     else:
         say("Nothing was found.")
