@@ -7,14 +7,12 @@ randomisation, arXiv:2107.09559, arXiv:2203.09974) by `training.brain.train`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import cc3d
 import numpy as np
-import numpy.typing as npt
 
 from inference.contracts import BoolArray, FloatArray, InferenceError
 from inference.model_folder import SHIPPED_MODELS, read_model_folder
@@ -55,7 +53,9 @@ def extract_brain(volume_1mm: FloatArray, device: str = "cpu", model: Path = SHI
     mask = _one_solid_piece(_upsampled(probability, volume_1mm.shape) > 0.5)
     millilitres = np.count_nonzero(mask) / 1000.0
     if millilitres < SMALLEST_BRAIN_ML:
-        raise InferenceError(f"Only {millilitres:.0f} ml of brain lie in the reference image; the study covers too little")
+        raise InferenceError(
+            f"Only {millilitres:.0f} ml of brain lie in the reference image; the study covers too little"
+        )
     return mask
 
 
@@ -77,27 +77,14 @@ def normalise(volume: FloatArray) -> FloatArray:
     return scaled
 
 
-def build_network(architecture: Mapping[str, Any]) -> torch.nn.Module:
-    """The U-Net described by `architecture` of the model card (input and output: one channel)."""
-    from monai.networks.nets import UNet
-
-    return UNet(
-        spatial_dims=3,
-        in_channels=1,
-        out_channels=1,
-        channels=tuple(architecture["channels"]),
-        strides=tuple(architecture["strides"]),
-        num_res_units=int(architecture["residual_units"]),
-        norm=("instance", {"affine": True}),
-    )
-
-
 @lru_cache(maxsize=2)
 def _network(model: Path, device: str) -> torch.nn.Module:
     from safetensors.torch import load_file
 
+    from inference.brain_network import BrainNetwork
+
     folder = read_model_folder(model, MODEL_KIND)
-    network = build_network(folder.card["architecture"])
+    network = BrainNetwork(**folder.card["architecture"])
     network.load_state_dict(load_file(folder.weights))
     return network.to(device).eval()
 
@@ -137,6 +124,6 @@ def _one_solid_piece(mask: BoolArray) -> BoolArray:
         return mask
     largest = cc3d.largest_k(mask, k=1, connectivity=6) > 0
     outside = np.pad(~largest, 1, constant_values=True)
-    background: npt.NDArray[np.uint32] = cc3d.connected_components(outside, connectivity=6)
+    background = cc3d.connected_components(outside, connectivity=6)
     filled: BoolArray = background[1:-1, 1:-1, 1:-1] != background[0, 0, 0]
     return filled

@@ -131,7 +131,7 @@ class MonaiBundle:
             network, weights = _from_script(script), script
         else:
             raise InferenceError(
-                f"{folder} holds no network: neither {STATE_FILE} with network_def in its configuration nor {SCRIPT_FILE}"
+                f"{folder} holds no network: no {STATE_FILE} with network_def in its configuration or {SCRIPT_FILE}"
             )
         identity = AlgorithmIdentity(
             name=config.name,

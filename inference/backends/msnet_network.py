@@ -3,7 +3,7 @@
 Slabs of 19 slices go in, 11 slices come out. Parameter names are those of the published weights, so that
 `load_state_dict(strict=True)` proves the fit. All convolutions but `fuse` act within slices: slices are kept in the
 batch dimension and in channels-last memory, where 2-D convolutions are fastest. Batch normalisation always uses the
-statistics of the present batch, because the published moving averages are empty.
+statistics of the present batch, because the published moving averages are empty. The nets are for inference only.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ class BatchNorm(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.gamma = nn.Parameter(torch.ones(channels))
-        self.beta = nn.Parameter(torch.zeros(channels))
+        self.gamma = nn.Parameter(torch.ones(channels), requires_grad=False)
+        self.beta = nn.Parameter(torch.zeros(channels), requires_grad=False)
 
     def forward(self, x: Tensor) -> Tensor:
         return functional.batch_norm(x, None, None, self.gamma, self.beta, training=True, eps=EPSILON)
@@ -36,7 +36,7 @@ class PRelu(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.alpha = nn.Parameter(torch.zeros(channels))
+        self.alpha = nn.Parameter(torch.zeros(channels), requires_grad=False)
 
     def forward(self, x: Tensor) -> Tensor:
         return functional.prelu(x, self.alpha)
@@ -47,7 +47,7 @@ class SliceConv(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, stride: int = 1, dilation: int = 1) -> None:
         super().__init__()
-        self.w = nn.Parameter(torch.zeros(outputs, inputs, 1, 3, 3))
+        self.w = nn.Parameter(torch.zeros(outputs, inputs, 1, 3, 3), requires_grad=False)
         self._stride, self._dilation = stride, dilation
 
     def forward(self, x: Tensor) -> Tensor:
@@ -62,7 +62,7 @@ class DepthConv(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.w = nn.Parameter(torch.zeros(channels, channels, 3, 1, 1))
+        self.w = nn.Parameter(torch.zeros(channels, channels, 3, 1, 1), requires_grad=False)
 
     def forward(self, x: Tensor, slabs: int) -> Tensor:
         taps = self.w[:, :, :, 0, 0].permute(2, 1, 0)
@@ -83,7 +83,7 @@ class SliceDeconv(nn.Module):
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.w = nn.Parameter(torch.zeros(inputs, outputs, 1, 3, 3))
+        self.w = nn.Parameter(torch.zeros(inputs, outputs, 1, 3, 3), requires_grad=False)
 
     def forward(self, x: Tensor) -> Tensor:
         rows, columns = 2 * x.shape[-2], 2 * x.shape[-1]

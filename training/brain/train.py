@@ -21,19 +21,15 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional
 
-from inference.brain import MODEL_KIND, POOL, STRIDE, build_network
+from inference.brain import MODEL_KIND, POOL, STRIDE
+from inference.brain_network import BrainNetwork
 from inference.model_folder import WEIGHTS_NAME, sha256_of, write_model_folder
 from training.brain.card import model_card
 from training.brain.heads import load_heads
 from training.brain.synthesis import Synthesiser
 
-ARCHITECTURE: dict[str, Any] = {
-    "name": "monai.networks.nets.UNet",
-    "channels": [16, 32, 64, 96, 96],
-    "strides": [2, 2, 2, 2],
-    "residual_units": 2,
-}
-LEARNING_RATE = 2e-3
+ARCHITECTURE: dict[str, Any] = {"channels": [24, 48, 72, 96, 96], "residual_units": 2}
+LEARNING_RATE = 1.5e-3
 AVERAGING = 0.98
 CHECKPOINT_S = 120.0
 
@@ -56,7 +52,7 @@ class Trainer:
         self._out = out
         self._seconds = seconds
         self.progress = Progress()
-        self.network = build_network(ARCHITECTURE)
+        self.network = BrainNetwork(**ARCHITECTURE)
         self.average = {name: value.clone() for name, value in self.network.state_dict().items()}
         self._optimiser = torch.optim.AdamW(self.network.parameters(), lr=LEARNING_RATE, weight_decay=1e-4)
         self._resume()
