@@ -2,19 +2,21 @@
 
     with running_fhir_server() as base_url: ...
 
-Packages are installed once (`npm ci` from the lock file) beside the server's code.
+`r4_errors` validates resources without a server. Packages are installed once (`npm ci` from the lock file) beside the
+server's code.
 """
 
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 SERVER = Path(__file__).resolve().parent / "fhir_server"
 
@@ -64,3 +66,17 @@ def _install() -> None:
         )
         if done.returncode:
             raise RuntimeError(f"npm ci failed in {SERVER}:\n{done.stderr}")
+
+
+def r4_errors(resources: list[dict[str, Any]]) -> list[list[str]]:
+    """What two R4 validators (npm `fhir` and Medplum) find wrong with each resource; empty lists when nothing."""
+    _install()
+    done = subprocess.run(
+        ["node", str(SERVER / "validate.mjs")],
+        input=json.dumps(resources),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    errors: list[list[str]] = json.loads(done.stdout)
+    return errors
