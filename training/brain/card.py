@@ -16,8 +16,9 @@ any contrast at 3 mm.
 ## Training
 {training["steps"]} synthetic images, {training["minutes_on_one_cpu_thread"]} minutes on one CPU thread
 (`python -m training.brain.train`). No real MR image was used: every image was made from {len(training["maps"])} public
-whole-head label maps (SynthSeg `training_label_maps`, Apache-2.0) with random anatomy, contrast, tumours, bias field,
-slice thickness, noise and field of view. Their hashes are in `model.json`.
+whole-head label maps (SynthSeg `training_label_maps`, Apache-2.0) and {training["simulated_heads"]} heads of
+`training.simulate` (MNI152 brain, ICBM 2009a, in a made skull and face), with random anatomy, contrast, tumours, bias
+field, slice thickness, noise and field of view. Their hashes are in `model.json`.
 
 ## Limits
 - Few heads: anatomy far from a healthy adult's (infants, craniectomy, very large tumours that reach the surface) is

@@ -1,4 +1,5 @@
-"""Whole-head label maps (FreeSurfer labels plus tissue outside the brain) as material for synthetic MR images."""
+"""Whole heads as material for synthetic MR images: label maps (FreeSurfer labels plus tissue outside the brain) and
+heads of our own simulator (the MNI152 brain in a made skull, face and neck)."""
 
 from __future__ import annotations
 
@@ -11,6 +12,8 @@ import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
+
+from training.simulate.anatomy import Tissue, simulate_head
 
 CSF = 24
 SULCUS_RADIUS_MM = 6.0
@@ -26,6 +29,9 @@ OPPOSITE = dict(
 """Right-hemisphere label -> the left label of the same tissue."""
 
 FIRST_EXTRACEREBRAL = 500
+
+SIMULATED = {Tissue.AIR: 0, Tissue.CSF: CSF, Tissue.GM: 3, Tissue.WM: 2}
+"""Simulated tissue -> FreeSurfer label; the tissues outside the brain get labels from 500 on."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +69,13 @@ def head_from_labels(labels: npt.NDArray[np.int16]) -> Head:
         tuple(int(tissue) for tissue in tissues),
         brain_of(labels),
     )
+
+
+def simulated_head(seed: int) -> Head:
+    """The head of the simulated patient with this seed."""
+    head = simulate_head(seed)
+    tissues = tuple(SIMULATED.get(tissue, FIRST_EXTRACEREBRAL + tissue) for tissue in Tissue)
+    return Head(head.tissue, tissues, head.brain)
 
 
 def brain_of(labels: npt.NDArray[np.int16]) -> npt.NDArray[np.bool_]:

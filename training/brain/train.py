@@ -1,4 +1,4 @@
-"""Train the brain extraction network on synthetic heads, on one CPU thread, for a given time.
+"""Train the brain extraction network on synthetic heads, on one thread, for a given CPU time.
 
 `python -m training.brain.train --maps DIR --out DIR --minutes N` - `DIR` of `--maps` holds whole-head label maps with
 FreeSurfer labels. Interrupted training goes on from `checkpoint.safetensors` in `--out`; when the time is used up the
@@ -25,18 +25,20 @@ from inference.brain import MODEL_KIND, POOL, STRIDE
 from inference.brain_network import BrainNetwork
 from inference.model_folder import WEIGHTS_NAME, sha256_of, write_model_folder
 from training.brain.card import model_card
-from training.brain.heads import load_heads
+from training.brain.heads import Head, load_heads, simulated_head
 from training.brain.synthesis import Synthesiser
 
 ARCHITECTURE: dict[str, Any] = {"channels": [24, 48, 72, 96, 96], "residual_units": 2}
 LEARNING_RATE = 1.5e-3
 AVERAGING = 0.98
 CHECKPOINT_S = 120.0
+SIMULATED_SEED = 770_000
+"""Patients from here on serve training only."""
 
 
 @dataclass
 class Progress:
-    """How far training has come; survives interruption."""
+    """How far training has come, in steps and seconds of CPU time; survives interruption."""
 
     step: int = 0
     seconds: float = 0.0
@@ -46,7 +48,7 @@ class Progress:
 class Trainer:
     """One network, its running average of weights, and where they are kept."""
 
-    def __init__(self, maps: Path, out: Path, seconds: float, seed: int) -> None:
+    def __init__(self, heads: list[Head], out: Path, seconds: float, seed: int) -> None:
         torch.set_num_threads(1)
         torch.manual_seed(seed)
         self._out = out
@@ -56,14 +58,14 @@ class Trainer:
         self.average = {name: value.clone() for name, value in self.network.state_dict().items()}
         self._optimiser = torch.optim.AdamW(self.network.parameters(), lr=LEARNING_RATE, weight_decay=1e-4)
         self._resume()
-        self._images = Synthesiser(load_heads(maps), seed + self.progress.step)
+        self._images = Synthesiser(heads, seed + self.progress.step)
 
     def run(self) -> None:
-        """Train until the time is used up, printing the loss and keeping a checkpoint every two minutes."""
-        started, saved = time.monotonic() - self.progress.seconds, time.monotonic()
+        """Train until the CPU time is used up, printing the loss and keeping a checkpoint every two minutes."""
+        started, saved = time.process_time() - self.progress.seconds, time.monotonic()
         while self.progress.seconds < self._seconds:
             self._step()
-            self.progress.seconds = time.monotonic() - started
+            self.progress.seconds = time.process_time() - started
             if time.monotonic() - saved > CHECKPOINT_S:
                 self._save()
                 saved = time.monotonic()
@@ -129,7 +131,7 @@ def loss_of(logits: Tensor, target: Tensor) -> Tensor:
     return functional.binary_cross_entropy_with_logits(logits, target) + 1 - dice
 
 
-def write_model(trainer: Trainer, maps: Path, out: Path) -> None:
+def write_model(trainer: Trainer, maps: Path, simulated: int, out: Path) -> None:
     """Save the averaged weights as a model folder (half precision: the file stays small)."""
     weights = {name: value.half().contiguous() for name, value in trainer.average.items()}
     save_file(weights, out / WEIGHTS_NAME)
@@ -142,6 +144,7 @@ def write_model(trainer: Trainer, maps: Path, out: Path) -> None:
         "training": {
             "method": "synthetic contrasts from label maps (domain randomisation)",
             "maps": {file.name: sha256_of(file) for file in sorted(maps.glob("*.nii.gz"))},
+            "simulated_heads": simulated,
             "steps": trainer.progress.step,
             "minutes_on_one_cpu_thread": round(trainer.progress.seconds / 60, 1),
             "loss": round(trainer.progress.loss, 4),
@@ -160,17 +163,20 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m training.brain.train", description=__doc__.split("\n")[0])
     parser.add_argument("--maps", type=Path, required=True, help="folder with whole-head label maps (*.nii.gz)")
     parser.add_argument("--out", type=Path, required=True, help="folder for the checkpoint and the finished model")
-    parser.add_argument("--minutes", type=float, default=30.0, help="training time in all, interruptions not counted")
+    parser.add_argument("--minutes", type=float, default=30.0, help="CPU time in all, over interruptions")
+    parser.add_argument("--simulated", type=int, default=4, help="heads of our simulator beside the label maps")
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args(arguments)
     given.out.mkdir(parents=True, exist_ok=True)
     try:
-        trainer = Trainer(given.maps, given.out, given.minutes * 60, given.seed)
+        heads = load_heads(given.maps)
     except (FileNotFoundError, ValueError) as problem:
         sys.stderr.write(f"{problem}\n")
         return 2
+    heads += [simulated_head(SIMULATED_SEED + number) for number in range(given.simulated)]
+    trainer = Trainer(heads, given.out, given.minutes * 60, given.seed)
     trainer.run()
-    write_model(trainer, given.maps, given.out)
+    write_model(trainer, given.maps, given.simulated, given.out)
     return 0
 
 
