@@ -23,7 +23,7 @@ from training.simulate.tumour import Growth, Lesion
 
 Matrix = npt.NDArray[np.float64]
 
-_TISSUE: Mapping[Contrast, Sequence[float]] = {
+TISSUE_SIGNAL: Mapping[Contrast, Sequence[float]] = {
     # air, CSF, GM, WM, vessel, bone, marrow, muscle, fat, skin, eye
     Contrast.T1: (0.01, 0.22, 0.58, 0.82, 0.30, 0.06, 0.75, 0.45, 1.15, 0.55, 0.25),
     Contrast.T1C: (0.01, 0.24, 0.62, 0.84, 1.45, 0.06, 0.80, 0.55, 1.15, 0.75, 0.27),
@@ -31,11 +31,12 @@ _TISSUE: Mapping[Contrast, Sequence[float]] = {
     Contrast.FLAIR: (0.01, 0.16, 0.74, 0.58, 0.20, 0.05, 0.60, 0.32, 0.80, 0.42, 0.20),
 }
 
-_LESION: Mapping[Contrast, Mapping[str, float]] = {
-    Contrast.T1: {"necrotic": 0.34, "diffuse": 0.52, "oedema": 0.62, "enhancing": 0.58, "cavity": 0.24},
-    Contrast.T1C: {"necrotic": 0.38, "diffuse": 0.54, "oedema": 0.64, "enhancing": 1.38, "cavity": 0.27},
-    Contrast.T2: {"necrotic": 1.35, "diffuse": 1.20, "oedema": 1.10, "enhancing": 0.98, "cavity": 1.58},
-    Contrast.FLAIR: {"necrotic": 0.70, "diffuse": 1.12, "oedema": 1.18, "enhancing": 1.02, "cavity": 0.20},
+# Of a fully filled voxel, in the units of the table above; "diffuse" is the core of a lower-grade glioma.
+LESION_SIGNAL: Mapping[Contrast, Mapping[str, float]] = {
+    Contrast.T1: {"necrotic": 0.34, "diffuse": 0.46, "oedema": 0.63, "enhancing": 0.58, "cavity": 0.24},
+    Contrast.T1C: {"necrotic": 0.38, "diffuse": 0.48, "oedema": 0.65, "enhancing": 1.38, "cavity": 0.27},
+    Contrast.T2: {"necrotic": 1.35, "diffuse": 1.34, "oedema": 1.06, "enhancing": 0.98, "cavity": 1.58},
+    Contrast.FLAIR: {"necrotic": 0.70, "diffuse": 0.98, "oedema": 1.18, "enhancing": 1.02, "cavity": 0.20},
 }
 
 
@@ -109,7 +110,7 @@ def render(
     `lesions` are lesions with their compartment labels on their boxes, at this time point.
     """
     look = look or Look()
-    signal = np.array(_TISSUE[contrast]) * np.exp(rng.normal(0, look.tissue_sd, len(Tissue)))
+    signal = np.array(TISSUE_SIGNAL[contrast]) * np.exp(rng.normal(0, look.tissue_sd, len(Tissue)))
     image = signal.astype(np.float32)[head.tissue]
     inside = (head.tissue >= Tissue.CSF) & (head.tissue <= Tissue.WM)
     brain = sum(
@@ -133,7 +134,7 @@ def _paint(
     contrast: Contrast,
     look: Look,
 ) -> None:
-    table = _LESION[contrast]
+    table = LESION_SIGNAL[contrast]
     core = "diffuse" if lesion.plan.growth is Growth.DIFFUSE else "necrotic"
     view = image[lesion.box]
     uneven = 1 + 0.12 * smooth_field(rng, labels.shape, lesion.spacing_mm, 10.0)

@@ -11,35 +11,17 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-from scipy import ndimage as ndi
 
-from longitudinal.types import Compartment, Contrast, Region, TumourType
-from training.simulate.anatomy import Head, LabelArray, simulate_head
+from longitudinal.types import Contrast, TumourType
+from training.simulate.anatomy import LabelArray, simulate_head
 from training.simulate.course import Course, Patient, Treatment, simulate_patient
 from training.simulate.dicom_series import StudyHeader, derived_uid, write_series
-from training.simulate.mr import Matrix, Pose, SliceStack, render, rigid_pose, sample, scanner_noise
-from training.simulate.protocol import SCANNERS, StudySize, plan_stack
-from training.simulate.tumour import Lesion, plan_lesion, region_volumes_ml, seed_lesion
+from training.simulate.mr import Matrix
+from training.simulate.protocol import SCANNERS, StudySize
+from training.simulate.scan import SERIES_ORDER, LesionTruth, Scan, place_lesions, scan_patient
 
 Progress = Callable[[int, int], None]
 """Called with (studies done, studies in all)."""
-
-_PLACEMENT_TRIES = 12
-_GAP_MM = 6.0
-
-_SERIES_ORDER = (Contrast.T1, Contrast.T2, Contrast.FLAIR, Contrast.T1C)
-"""As a protocol runs: contrast agent last."""
-
-
-@dataclass(frozen=True)
-class LesionTruth:
-    """True volumes of one lesion at one time point; `index` counts the patient's lesions from 1 and stays the same
-    over time. `centroid_lps_mm` is in the coordinates of this study."""
-
-    index: int
-    volumes_ml: dict[Region, float]
-    cavity_ml: float
-    centroid_lps_mm: tuple[float, float, float]
 
 
 @dataclass(frozen=True)
@@ -114,61 +96,26 @@ def simulate_studies(
     return truths
 
 
-def place_lesions(patient: Patient, head: Head) -> tuple[Lesion, ...]:
-    """Put the patient's lesions into the head; several are kept apart from one another where there is room."""
-    rng = np.random.default_rng([patient.seed, 2])
-    taken = np.zeros(head.shape, dtype=np.bool_)
-    lesions = []
-    for course in patient.lesions:
-        plan = plan_lesion(rng, course.growth, course.cavity_ml)
-        for _ in range(_PLACEMENT_TRIES):
-            lesion = seed_lesion(rng, head, plan, taken)
-            largest = lesion.compartments(max(course.core_ml), max(course.whole_ml)) > 0
-            if not (taken[lesion.box] & largest).any():
-                break
-        gap = ndi.binary_dilation(largest, iterations=round(_GAP_MM / head.spacing_mm))
-        taken[lesion.box] |= gap
-        lesions.append(lesion)
-    return tuple(lesions)
-
-
 def _simulate_patient_studies(
     patient: Patient, seed: int, out: Path, size: StudySize, done: int
 ) -> Iterator[StudyTruth]:
     head = simulate_head(patient.seed, size.head_mm)
     lesions = place_lesions(patient, head)
     for number in range(len(patient.dates)):
-        yield _simulate_study(patient, head, lesions, number, seed, out, size, done + number + 1)
+        scan = scan_patient(patient, head, lesions, number, size)
+        yield _write_study(patient, number, scan, seed, out, size, done + number + 1)
 
 
-def _simulate_study(
-    patient: Patient,
-    head: Head,
-    lesions: tuple[Lesion, ...],
-    number: int,
-    seed: int,
-    out: Path,
-    size: StudySize,
-    serial: int,
+def _write_study(
+    patient: Patient, number: int, scan: Scan, seed: int, out: Path, size: StudySize, serial: int
 ) -> StudyTruth:
-    rng = np.random.default_rng([patient.seed, 3, number])
-    labelled = [
-        (lesion, lesion.compartments(course.core_ml[number], course.whole_ml[number]))
-        for lesion, course in zip(lesions, patient.lesions, strict=True)
-    ]
     header = _header(patient, number, seed, size)
     folder = Path(patient.patient_id) / f"timepoint-{number + 1}"
-    pose = rigid_pose(rng, 4.0, 5.0)
     labels_file = Path("truth") / f"{serial}.nii.gz"
-    for series_number, contrast in enumerate(_SERIES_ORDER, start=1):
-        moved = _nudged(rng, pose)
-        stack = plan_stack(rng, contrast, pose, size)
-        signal = sample(render(rng, head, labelled, contrast), head, stack, moved)
-        noise, bias = float(rng.uniform(0.012, 0.03)), float(rng.uniform(0.06, 0.16))
-        acquired = scanner_noise(rng, signal, stack, noise, bias)
-        write_series(out / folder / contrast.value, header, contrast, series_number, stack, acquired)
-        if contrast is Contrast.T1C:
-            _save_labels(out / labels_file, sample_labels(head, labelled, stack, moved), stack.affine)
+    for series_number, contrast in enumerate(SERIES_ORDER, start=1):
+        stack, signal = scan.series[contrast]
+        write_series(out / folder / contrast.value, header, contrast, series_number, stack, signal)
+    _save_labels(out / labels_file, scan.labels, scan.series[Contrast.T1C][0].affine)
     return StudyTruth(
         study_instance_uid=header.study_uid,
         patient_id=patient.patient_id,
@@ -178,7 +125,7 @@ def _simulate_study(
         labels=labels_file.as_posix(),
         tumour_type=patient.tumour_type,
         course=patient.course,
-        lesions=tuple(_lesion_truth(n, head, a, b, pose) for n, (a, b) in enumerate(labelled, start=1)),
+        lesions=scan.lesions,
         treatments=tuple(t for t in patient.treatments if t.start <= patient.dates[number]),
     )
 
@@ -196,36 +143,6 @@ def _header(patient: Patient, number: int, seed: int, size: StudySize) -> StudyH
         started=started,
         scanner=int(rng.integers(len(SCANNERS))),
     )
-
-
-def _nudged(rng: np.random.Generator, pose: Pose) -> Pose:
-    """Patients move a little between series."""
-    nudge = rigid_pose(rng, 0.3, 0.4)
-    return Pose(nudge.rotation @ pose.rotation, nudge.rotation @ pose.shift_mm + nudge.shift_mm)
-
-
-def sample_labels(head: Head, labelled: list[tuple[Lesion, LabelArray]], stack: SliceStack, pose: Pose) -> LabelArray:
-    """The compartment that fills most of each voxel of `stack`; 0 where half or more of it is no tumour."""
-    full = np.zeros(head.shape, dtype=np.uint8)
-    for lesion, labels in labelled:
-        view = full[lesion.box]
-        view[labels > 0] = labels[labels > 0]
-    shares = [
-        sample((full == c.label).astype(np.float32), head, stack, pose)
-        for c in sorted(Compartment, key=lambda c: c.label)
-    ]
-    inside = np.sum(shares, axis=0) >= 0.5
-    return np.where(inside, np.argmax(shares, axis=0) + 1, 0).astype(np.uint8)
-
-
-def _lesion_truth(index: int, head: Head, lesion: Lesion, labels: LabelArray, pose: Pose) -> LesionTruth:
-    corner = np.array([s.start for s in lesion.box], dtype=float)
-    middle = np.argwhere(labels > 0).mean(axis=0) + corner
-    in_head = np.array(head.origin_mm) + middle[::-1] * head.spacing_mm
-    centroid = pose.rotation @ in_head + pose.shift_mm
-    cavity = float((labels == Compartment.CAVITY.label).sum() * head.voxel_ml)
-    volumes = region_volumes_ml(labels, head.voxel_ml)
-    return LesionTruth(index, volumes, cavity, (float(centroid[0]), float(centroid[1]), float(centroid[2])))
 
 
 def _save_labels(file: Path, labels: LabelArray, affine: Matrix) -> None:

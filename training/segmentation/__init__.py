@@ -1,0 +1,1 @@
+"""Our own segmentation network: simulated cases, random appearance, training and evaluation."""
