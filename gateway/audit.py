@@ -20,6 +20,7 @@ from gateway.errors import AuditBroken
 from gateway.tables import Audit
 
 GENESIS = "0" * 64
+_BATCH = 1000
 _LOCK = 0x6175_6469_7400  # "audit": one writer at a time on PostgreSQL; SQLite has one anyway
 
 
@@ -56,13 +57,14 @@ def verify(session: Session) -> int:
         AuditBroken: with the number of the first link that does not fit.
     """
     previous, count = GENESIS, 0
-    for link in session.exec(select(Audit).order_by(col(Audit.seq)).execution_options(yield_per=1000)):
-        count += 1
-        if link.seq != count:
-            raise AuditBroken(f"Link {count} is missing.")
-        if link.previous != previous or link.hash != _hash_of(link):
-            raise AuditBroken(f"Link {link.seq} was changed.")
-        previous = link.hash
+    while batch := session.exec(select(Audit).where(Audit.seq > count).order_by(col(Audit.seq)).limit(_BATCH)).all():
+        for link in batch:
+            count += 1
+            if link.seq != count:
+                raise AuditBroken(f"Link {count} is missing.")
+            if link.previous != previous or link.hash != _hash_of(link):
+                raise AuditBroken(f"Link {link.seq} was changed.")
+            previous = link.hash
     return count
 
 
