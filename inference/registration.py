@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from highdicom import Volume
+from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from inference.contracts import Matrix
@@ -91,9 +92,10 @@ def _register(fixed: Volume, moving: Volume) -> Registration:
         results.append(_judge(coarse, fixed, moving, _matrix(found, fine.centre), "torch"))
         if results[-1].plausible:
             return results[-1]
-    slower = register_by_simpleitk(fixed, moving)
-    if slower is not None:
-        results.append(_judge(coarse, fixed, moving, slower, "simpleitk"))
+    rough = register_by_simpleitk(fixed, moving)
+    if rough is not None:
+        found = _optimise(fine, _parameters(rough, fine.centre), iterations=40, rate=0.004)
+        results.append(_judge(coarse, fixed, moving, _matrix(found, fine.centre), "simpleitk"))
     best = max(results, key=lambda r: (r.plausible, r.mutual_information))
     if not best.plausible:
         raise RegistrationFailed(
@@ -182,6 +184,14 @@ def _rotation(angles: Tensor) -> Tensor:
     about_y = torch.stack([c[1], zero, s[1], zero, one, zero, -s[1], zero, c[1]]).view(3, 3)
     about_z = torch.stack([c[2], -s[2], zero, s[2], c[2], zero, zero, zero, one]).view(3, 3)
     return about_z @ about_y @ about_x
+
+
+def _parameters(matrix: Matrix, centre: Tensor) -> Tensor:
+    """The inverse of `_matrix`."""
+    angles = Rotation.from_matrix(matrix[:3, :3]).as_euler("xyz")
+    middle = centre.double().numpy()
+    shift = (matrix[:3, :3] @ middle + matrix[:3, 3] - middle) / _TRANSLATION_SCALE_MM
+    return torch.from_numpy(np.r_[angles, shift].astype(np.float32))
 
 
 def _matrix(parameters: Tensor, centre: Tensor) -> Matrix:

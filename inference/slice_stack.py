@@ -117,7 +117,7 @@ def stack_slices(positions: Sequence[Sequence[float]], orientations: Sequence[Se
         raise BrokenStack(f"{int((steps <= SAME_POSITION_MM).sum()) + 1} images or more share a slice position")
     gaps = find_slice_gaps(positions, cosines[0].tolist())
     if gaps:
-        raise BrokenStack(f"{sum(g.missing for g in gaps)} slices are missing in {len(gaps)} place(s)")
+        raise BrokenStack(f"{sum(g.missing for g in gaps)} slice(s) are missing inside the series")
     spacing = float(steps.mean())
     if np.abs(steps - spacing).max() > UNEVEN_FRACTION * spacing:
         raise BrokenStack(f"slice spacing is uneven ({steps.min():.2f} to {steps.max():.2f} mm)")
