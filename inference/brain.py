@@ -25,7 +25,7 @@ SHIPPED = SHIPPED_MODELS / "brain-1"
 POOL = 3
 """The network works on averages of 3 x 3 x 3 voxels of the working grid."""
 STRIDE = 16
-"""Extents of the network's input are padded to a multiple of this."""
+"""Extents of the network's input are padded to a multiple of this, and to twice this at least."""
 SMALLEST_BRAIN_ML = 50.0
 
 
@@ -100,7 +100,7 @@ def _probability(normalised: FloatArray, device: str, model: Path) -> FloatArray
     with torch.inference_mode():
         image = functional.avg_pool3d(torch.from_numpy(padded)[None, None], POOL)
         shape = image.shape[2:]
-        ends = [end for size in reversed(shape) for end in (0, -size % STRIDE)]
+        ends = [end for size in reversed(shape) for end in (0, max(-size % STRIDE, 2 * STRIDE - size))]
         image = functional.pad(image, ends).to(device)
         mirrored = network(image.flip(-1)).flip(-1)
         probability = torch.sigmoid((network(image) + mirrored) / 2)
