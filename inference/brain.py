@@ -15,7 +15,7 @@ import cc3d
 import numpy as np
 
 from inference.contracts import BoolArray, FloatArray, InferenceError
-from inference.model_folder import SHIPPED_MODELS, read_model_folder
+from inference.model_folder import SHIPPED_MODELS, ModelFolderError, read_model_folder
 
 if TYPE_CHECKING:
     import torch
@@ -41,7 +41,7 @@ def extract_brain(volume_1mm: FloatArray, device: str = "cpu", model: Path = SHI
         Mask of the same shape: one connected component without holes.
 
     Raises:
-        InferenceError: when the volume is not three-dimensional, empty, or holds no brain.
+        InferenceError: when the volume is not three-dimensional, empty, or holds no brain, or the model is damaged.
     """
     if volume_1mm.ndim != 3 or min(volume_1mm.shape) < POOL:
         raise InferenceError(f"Brain extraction needs a 3-D volume at 1 mm; this one has shape {volume_1mm.shape}")
@@ -83,9 +83,12 @@ def _network(model: Path, device: str) -> torch.nn.Module:
 
     from inference.brain_network import BrainNetwork
 
-    folder = read_model_folder(model, MODEL_KIND)
-    network = BrainNetwork(**folder.card["architecture"])
-    network.load_state_dict(load_file(folder.weights))
+    try:
+        folder = read_model_folder(model, MODEL_KIND)
+        network = BrainNetwork(**folder.card["architecture"])
+        network.load_state_dict(load_file(folder.weights))
+    except (ModelFolderError, KeyError, TypeError, RuntimeError) as problem:
+        raise InferenceError(f"The brain extraction model cannot be used: {problem}") from problem
     return network.to(device).eval()
 
 

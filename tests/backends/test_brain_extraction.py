@@ -108,6 +108,11 @@ def test_intensity_units_do_not_matter() -> None:
     assert dice(extract_brain(image), extract_brain(image * 37 - 500)) > 0.9999
 
 
+def test_a_missing_model_is_said(tmp_path: Path) -> None:
+    with pytest.raises(InferenceError, match="model cannot be used"):
+        extract_brain(small_head((60, 60, 60))[0], model=tmp_path)
+
+
 @pytest.mark.parametrize(
     ("volume", "says"),
     [
