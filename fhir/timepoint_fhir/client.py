@@ -7,6 +7,7 @@ messages carry the server's OperationOutcome with every identifier of the Bundle
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -19,21 +20,25 @@ if TYPE_CHECKING:
 
 MEDIA_TYPE = "application/fhir+json"
 RETRIABLE = frozenset({408, 425, 429})
+_TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]+=*")
+"""b64token of RFC 6750, 2.1."""
 
 
 class FhirClient:
     """Talks to the FHIR base URL `base_url`, with `token` as bearer token where it is given.
 
-    `timeout_s` bounds each wait (connect, send, answer). Close it, or use it as a context manager.
+    `timeout_s` bounds each wait (connect, send, answer). Close it, or use it as a context manager. Raises ValueError
+    for a base URL or a token that cannot be one.
     """
 
     def __init__(self, base_url: str, token: str | None = None, timeout_s: float = 30.0) -> None:
         import httpx2  # 0.15 s, and most who import this module never talk to a server
 
-        if not base_url.startswith(("http://", "https://")):
-            raise ValueError(f"the FHIR base URL must start with http:// or https://, got {base_url!r}")
+        _check_base_url(base_url)
         headers = {"Accept": MEDIA_TYPE, "Prefer": "return=minimal"}
         if token:
+            if not _TOKEN.fullmatch(token):
+                raise ValueError("the bearer token holds a character that no token has (a line break at its end?)")
             headers["Authorization"] = f"Bearer {token}"
         self._base_url = base_url.rstrip("/")
         self._http = httpx2.Client(headers=headers, timeout=timeout_s)
@@ -80,9 +85,22 @@ class FhirClient:
             answer = self._http.request(method, url, content=content, headers=headers)
         except httpx2.TimeoutException as error:
             raise FhirUnavailable(f"the FHIR server did not answer in time ({type(error).__name__})") from error
-        except httpx2.TransportError as error:
-            raise FhirUnavailable(f"the FHIR server cannot be reached ({type(error).__name__})") from error
+        except httpx2.RequestError as error:
+            raise FhirUnavailable(f"the FHIR server cannot be reached ({type(error).__name__}: {error})") from error
         return _read(answer, sensitive_texts(body or {}))
+
+
+def _check_base_url(base_url: str) -> None:
+    import httpx2
+
+    try:
+        url = httpx2.URL(base_url)
+    except httpx2.InvalidURL as error:
+        raise ValueError(f"the FHIR base URL is no URL: {error}") from error
+    if url.scheme not in ("http", "https") or not url.host:
+        raise ValueError("the FHIR base URL must start with http:// or https:// and name a host")
+    if url.query or url.fragment:
+        raise ValueError("the FHIR base URL must not hold a query or fragment")
 
 
 def _read(answer: httpx2.Response, hidden: frozenset[str]) -> dict[str, Any]:

@@ -1,13 +1,13 @@
 """Coded concepts of the resources: standard codes where one exists, Timepoint's own where none does.
 
-Standard codes are those of the SR (PS3.16 TID 1500, CID 7469, CID 6143), so that both encodings of a result say the
-same. Own codes have at most 16 characters and therefore also fit a DICOM Code Value (PS3.5, VR SH).
+Standard codes and own codes are those of the SR (PS3.16 TID 1500, CID 7469, CID 6143; `docs/codes.md`), so that both
+encodings of a result say the same. What only FHIR needs a word for has the numbers from TP100 (`docs/fhir.md`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from longitudinal.types import Reference, Region, Response
 
@@ -27,8 +27,8 @@ INTERPRETATION: Final = "http://terminology.hl7.org/CodeSystem/v3-ObservationInt
 OBSERVATION_VALUE: Final = "http://terminology.hl7.org/CodeSystem/v3-ObservationValue"
 IDENTIFIER_TYPE: Final = "http://terminology.hl7.org/CodeSystem/v2-0203"
 
-DEFAULT_CODE_SYSTEM: Final = "urn:oid:2.25.152272773073095458168148778320414366098"
-"""Timepoint's own code system. A site that publishes the code list elsewhere sets `PublishContext.code_system`."""
+DEFAULT_CODE_SYSTEM: Final = "urn:oid:2.25.248743496101459958618204982848143287468"
+"""The private scheme 99TIMEPOINT. A site that publishes the codes elsewhere sets `PublishContext.code_system`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +44,11 @@ VOLUME = Code("118565006", "Volume", SCT)
 LONG_AXIS = Code("103339001", "Long axis", SCT)
 SHORT_AXIS = Code("103340004", "Short axis", SCT)
 MAX_3D_DIAMETER = Code("L0JK", "Maximum 3D Diameter of a Mesh", IBSI)
-STANDARD_DEVIATION = Code("386136009", "Standard Deviation", SCT)
-BRAIN = Code("12738006", "Brain structure", SCT)
+UNCERTAINTY = Code("371884006", "+/-, range of measurement uncertainty", SCT)
+SIGNIFICANCE = Code("121403", "Level of Significance", DCM)
+SIGNIFICANT = Code("386134007", "Significant", SCT)
+NOT_SIGNIFICANT = Code("371928007", "Not significant", SCT)
+BRAIN = Code("12738006", "Brain", SCT)
 NEOPLASM = Code("108369006", "Neoplasm", SCT)
 VOXEL_SUM = Code("126030", "Sum of segmented voxel method for volume", DCM)
 RANO = Code("C114879", "RANO", NCIT)
@@ -71,54 +74,80 @@ ASSEMBLER = Code("assembler", "Assembler", PARTICIPANT_TYPE)
 CREATE = Code("CREATE", "create", DATA_OPERATION)
 UPDATE = Code("UPDATE", "revise", DATA_OPERATION)
 
-CHANGE = Code("CHG-ABSOLUTE", "Change of tumour volume")
-RELATIVE_CHANGE = Code("CHG-RELATIVE", "Change of tumour volume relative to the reference volume")
-CHANGE_REFERENCE = Code("CHG-REFERENCE", "Time point that the change is measured against")
-REFERENCE_DATE = Code("CHG-REF-DATE", "Date of the reference time point")
-REFERENCE_VOLUME = Code("CHG-REF-VOLUME", "Tumour volume at the reference time point")
-CHANGE_INTERVAL = Code("CHG-INTERVAL", "Days since the reference time point")
-CHANGE_RELIABLE = Code("CHG-RELIABLE", "Change exceeds what repeat measurement of an unchanged lesion shows (95 %)")
-REGION = Code("REGION", "Tumour region")
-NEW_LESION = Code("NEW-LESION", "Lesion not seen at any earlier time point")
-RESPONSE_METHOD = Code("RESP-VOLUMETRIC", "Volumetric response in the manner of RANO, from imaging alone")
-FORECAST = Code("FORECAST-VOLUME", "Forecast tumour volume (not a measurement)")
-FORECAST_CATEGORY = Code("FORECAST", "Forecast")
-FORECAST_MEDIAN = Code("FC-MEDIAN", "Median of the forecast tumour volume")
-FORECAST_LOWER = Code("FC-LOWER", "Lower bound of the forecast interval")
-FORECAST_UPPER = Code("FC-UPPER", "Upper bound of the forecast interval")
-FORECAST_COVERAGE = Code("FC-COVERAGE", "Stated coverage of the forecast interval")
-FORECAST_HORIZON = Code("FC-HORIZON", "Forecast horizon after the index study")
-FORECAST_DATE = Code("FC-DATE", "Date that is forecast")
-FORECAST_START = Code("FC-START", "Last observed tumour volume that the forecast starts from")
-FORECAST_MODEL = Code("FC-MODEL", "Forecast model")
-FORECAST_CALIBRATION = Code("FC-CALIBRATION", "Calibration of the forecast interval")
-DEVICE_SOFTWARE = Code("DEV-GATEWAY", "Gateway software")
-DEVICE_SEGMENTATION = Code("DEV-SEGMENT", "Tumour segmentation and measurement algorithm")
-DEVICE_FORECASTER = Code("DEV-FORECAST", "Tumour volume forecasting algorithm")
-DEVICE_PARAMETER = Code("DEV-PARAMETER", "Algorithm parameter")
+COVERAGE = Code("TP020", "Nominal coverage of prediction interval")
+LESION_RESPONSE = Code("TP030", "Volumetric response of this lesion, imaging only")
+NEW_LESION = Code("TP037", "Lesion is new at this time point")
+LESION_STATUS = Code("TP038", "Lesion status")
+LESION_NOT_FOUND = Code("TP039", "Lesion looked for and not found")
+VALUE_STATUS = Code("TP040", "Status of the values in this group")
+FORECAST_NOT_MEASURED = Code("TP041", "Model forecast, not a measurement")
+CALIBRATION = Code("TP044", "Identifier of the calibration of the prediction interval")
+
+FORECAST = Code("TP100", "Forecast tumor volume, not a measurement")
+FORECAST_MEDIAN = Code("TP101", "Median of the forecast tumor volume")
+FORECAST_LOWER = Code("TP102", "Lower bound of the forecast tumor volume")
+FORECAST_UPPER = Code("TP103", "Upper bound of the forecast tumor volume")
+FORECAST_HORIZON = Code("TP104", "Forecast horizon after the index study")
+FORECAST_DATE = Code("TP105", "Date that is forecast")
+FORECAST_START = Code("TP106", "Last observed tumor volume that the forecast starts from")
+FORECAST_MODEL = Code("TP107", "Forecast model and its version")
+FORECAST_CATEGORY = Code("TP108", "Forecast")
+REGION = Code("TP110", "Tumor region")
+REFERENCE_DATE = Code("TP120", "Date of the reference time point")
+REFERENCE_VOLUME = Code("TP121", "Tumor volume at the reference time point")
+CHANGE_INTERVAL = Code("TP122", "Days since the reference time point")
+DEVICE_SOFTWARE = Code("TP130", "Gateway software")
+DEVICE_SEGMENTATION = Code("TP131", "Tumor segmentation and measurement algorithm")
+DEVICE_FORECASTER = Code("TP132", "Tumor volume forecasting algorithm")
+DEVICE_PARAMETER = Code("TP133", "Algorithm parameter")
 
 REGIONS: Final = {
-    Region.WHOLE: Code("VOL-WHOLE", "Whole tumour volume"),
-    Region.CORE: Code("VOL-CORE", "Tumour core volume"),
-    Region.ENHANCING: Code("VOL-ENHANCING", "Enhancing tumour volume"),
-    Region.OEDEMA: Code("VOL-OEDEMA", "Peritumoural oedema / non-enhancing FLAIR hyperintensity volume"),
+    Region.WHOLE: Code("TP111", "Whole tumor volume"),
+    Region.CORE: Code("TP112", "Tumor core volume"),
+    Region.ENHANCING: Code("TP113", "Enhancing tumor volume"),
+    Region.OEDEMA: Code("TP114", "Peritumoral edema and non-enhancing FLAIR hyperintensity volume"),
 }
-REFERENCES: Final = {
-    Reference.BASELINE: Code("REF-BASELINE", "Baseline"),
-    Reference.NADIR: Code("REF-NADIR", "Nadir"),
-    Reference.PREVIOUS: Code("REF-PREVIOUS", "Previous time point"),
+ABSOLUTE_CHANGES: Final = {
+    Reference.BASELINE: Code("TP011", "Volume change since baseline"),
+    Reference.NADIR: Code("TP012", "Volume change since nadir"),
+    Reference.PREVIOUS: Code("TP013", "Volume change since previous time point"),
 }
-RESPONSES: Final = {
-    Response.COMPLETE: Code("RESP-CR", "Complete response"),
-    Response.PARTIAL: Code("RESP-PR", "Partial response"),
-    Response.STABLE: Code("RESP-SD", "Stable disease"),
-    Response.PROGRESSIVE: Code("RESP-PD", "Progressive disease"),
-    Response.NOT_EVALUABLE: Code("RESP-NE", "Not evaluable"),
+RELATIVE_CHANGES: Final = {
+    Reference.BASELINE: Code("TP014", "Relative volume change since baseline"),
+    Reference.NADIR: Code("TP015", "Relative volume change since nadir"),
+    Reference.PREVIOUS: Code("TP016", "Relative volume change since previous time point"),
 }
-LESION_RESPONSES: Final = {
+_NO_RESPONSE: Final = {
+    Response.BASELINE: Code("TP031", "Baseline, no response to state"),
+    Response.NOT_EVALUABLE: Code("TP032", "Response not evaluable"),
+}
+PATIENT_RESPONSES: Final = _NO_RESPONSE | {
     Response.COMPLETE: Code("112041", "Target Lesion Complete Response", DCM),
     Response.PARTIAL: Code("112042", "Target Lesion Partial Response", DCM),
     Response.STABLE: Code("112044", "Target Lesion Stable Disease", DCM),
     Response.PROGRESSIVE: Code("112043", "Target Lesion Progressive Disease", DCM),
 }
-"""CID 6143; worded for one target lesion, so the patient's own category carries only our code."""
+"""CID 6143, worded for RECIST; the method beside it says RANO, and the text says it plainly (`RESPONSE_TEXTS`)."""
+
+LESION_RESPONSES: Final = _NO_RESPONSE | {
+    Response.COMPLETE: Code("TP033", "Lesion not found any more"),
+    Response.PARTIAL: Code("TP034", "Lesion volume decreased beyond the partial response limit"),
+    Response.STABLE: Code("TP036", "Lesion volume within the limits of stable disease"),
+    Response.PROGRESSIVE: Code("TP035", "Lesion volume increased beyond the progression limit"),
+}
+RESPONSE_TEXTS: Final = {
+    Response.BASELINE: "Baseline, no response to state",
+    Response.NOT_EVALUABLE: "Response not evaluable",
+    Response.COMPLETE: "Complete response",
+    Response.PARTIAL: "Partial response",
+    Response.STABLE: "Stable disease",
+    Response.PROGRESSIVE: "Progressive disease",
+}
+
+
+def own_codes() -> dict[str, str]:
+    """Value and display of every code of our own scheme that the resources use."""
+    tables: list[dict[Any, Code]] = [REGIONS, ABSOLUTE_CHANGES, RELATIVE_CHANGES, PATIENT_RESPONSES, LESION_RESPONSES]
+    listed = [code for table in tables for code in table.values()]
+    single = [value for value in globals().values() if isinstance(value, Code)]
+    return {code.value: code.display for code in (*single, *listed) if code.system is None}

@@ -15,7 +15,7 @@ class Write(StrEnum):
     """How a resource is written so that posting it twice leaves one resource.
 
     BY_ID puts each resource under an id of ours (`PUT Observation/<uuid>`): no search, no race, but the server must
-    let clients choose ids (CapabilityStatement `updateCreate`; HAPI, Azure and Google do, a Medplum project does not).
+    let clients choose ids (CapabilityStatement `updateCreate`; a Medplum project allows it to privileged clients only).
     CONDITIONAL lets the server choose the id and finds the resource by its identifier
     (`PUT Observation?identifier=...`; CapabilityStatement `conditionalUpdate`).
     """
@@ -29,9 +29,10 @@ class PublishContext:
     """The clinical-zone facts around one `StudyResult`.
 
     `study_datetime` is the acquisition time in the original study: an aware datetime, or a date where the zone of the
-    scanner's clock is not known. `issued` is when this revision was made (aware). `reference_studies` gives the
-    original Study Instance UID of the baseline, nadir and previous study where it is known; a change then names the
-    Observation that it is measured against.
+    scanner's clock is not known. `issued` is when this revision was made (aware); keep it with the revision, because a
+    Bundle built again with another `issued` changes every resource. `reference_studies` gives the original Study
+    Instance UID of the baseline, nadir and previous study where it is known; a change then names the Observation that
+    it is measured against.
 
     `match_patient`: the patient is a conditional reference (`Patient?identifier=...`), and a server that has no such
     patient, or several, refuses the whole Bundle. With False it is a logical reference (identifier only), which every

@@ -33,7 +33,7 @@ def _point(
     measured: list[LesionObservations],
     device: Resource,
 ) -> Resource:
-    text = f"Forecast tumour volume in {point.horizon_days} days (not a measurement)"
+    text = f"Forecast tumor volume in {point.horizon_days} days (not a measurement)"
     return _observation(
         publication,
         forecast,
@@ -52,7 +52,7 @@ def _prediction(publication: Publication, point: ForecastPoint) -> list[Json]:
         terms.component(codes.FORECAST_MEDIAN, valueQuantity=millilitres(point.median_ml)),
         terms.component(codes.FORECAST_LOWER, valueQuantity=millilitres(point.lower_ml)),
         terms.component(codes.FORECAST_UPPER, valueQuantity=millilitres(point.upper_ml)),
-        terms.component(codes.FORECAST_COVERAGE, valueQuantity=percent(point.coverage)),
+        terms.component(codes.COVERAGE, valueQuantity=percent(point.coverage)),
         terms.component(codes.FORECAST_HORIZON, valueQuantity=days(point.horizon_days)),
         terms.component(codes.FORECAST_DATE, valueDateTime=date.isoformat()),
     ]
@@ -61,11 +61,13 @@ def _prediction(publication: Publication, point: ForecastPoint) -> list[Json]:
 def _model(publication: Publication, forecast: Forecast) -> list[Json]:
     terms = publication.terms
     model = f"{forecast.model.name} {forecast.model.version}"
+    status = terms.concept(codes.FORECAST_NOT_MEASURED)
     return [
+        terms.component(codes.VALUE_STATUS, valueCodeableConcept=status),
         terms.component(codes.REGION, valueCodeableConcept=terms.concept(codes.REGIONS[forecast.region])),
         terms.component(codes.FORECAST_START, valueQuantity=millilitres(forecast.last_observed_ml)),
         terms.component(codes.FORECAST_MODEL, valueString=model),
-        terms.component(codes.FORECAST_CALIBRATION, valueString=forecast.calibration_id),
+        terms.component(codes.CALIBRATION, valueString=forecast.calibration_id),
     ]
 
 

@@ -16,6 +16,8 @@ from timepoint_fhir.datatypes import Json, days, millilitres, millimetres
 from timepoint_fhir.publication import Publication, Resource
 
 NOT_FOUND = "The lesion was looked for and not found at this time point."
+NORMAL_95 = 1.96
+"""Half-width of the central 95 % interval of a normal distribution in standard deviations."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,10 @@ class LesionObservations:
 def lesion_observations(
     publication: Publication, lesion: LesionResult, structure: Resource, device: Resource
 ) -> LesionObservations:
-    """The measured Observations of one lesion; a lesion that was not found has volumes of 0 mL and no diameters."""
+    """The measured Observations of one lesion; a lesion that was not found has volumes of 0 mL and no diameters.
+
+    The uncertainty of a volume is, as in the SR, the half-width of the 95 % interval of repeat measurement.
+    """
     volumes = {region: _volume(publication, lesion, region, structure, device) for region in Region}
     diameters = tuple(_diameters(publication, lesion, structure, device))
     group = _group(publication, lesion, structure, device, (*volumes.values(), *diameters))
@@ -50,8 +55,8 @@ def _volume(
     found = lesion.measurement
     components = []
     if found is not None:
-        sd = millilitres(found.volume_sd_ml[region])
-        components.append(terms.component(codes.STANDARD_DEVIATION, valueQuantity=sd))
+        half_width = millilitres(NORMAL_95 * found.volume_sd_ml[region])
+        components.append(terms.component(codes.UNCERTAINTY, valueQuantity=half_width))
     return publication.observation(
         publication.volume_uuid(lesion.tracking_uid, region),
         device,
@@ -129,8 +134,9 @@ def _time_point(publication: Publication, lesion: LesionResult) -> list[Json]:
     for holds, kind in ((point.is_baseline, codes.BASELINE_TIME_POINT), (point.is_nadir, codes.NADIR_TIME_POINT)):
         if holds:
             components.append(terms.component(codes.TIME_POINT_TYPE, valueCodeableConcept=terms.concept(kind)))
-    if lesion.is_new:
-        components.append(terms.component(codes.NEW_LESION, valueBoolean=True))
+    for holds, status in ((lesion.is_new, codes.NEW_LESION), (lesion.measurement is None, codes.LESION_NOT_FOUND)):
+        if holds:
+            components.append(terms.component(codes.LESION_STATUS, valueCodeableConcept=terms.concept(status)))
     return components
 
 

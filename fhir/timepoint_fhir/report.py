@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from longitudinal.types import StudyResult
+from longitudinal.types import Response, StudyResult
 from timepoint_fhir import codes
 from timepoint_fhir.datatypes import Json, logical
 from timepoint_fhir.identifiers import dicom_uid, token, uid_identifier
@@ -47,8 +47,10 @@ def conclusion(result: StudyResult) -> str:
     total = sum(lesion.volume_ml(result.target) for lesion in result.lesions)
     region = codes.REGIONS[result.target].display.lower()
     sentences = [f"{len(result.lesions)} lesion(s), {region} {total:.1f} mL in all."]
-    if result.response in codes.RESPONSES:
-        sentences.append(f"Response category: {codes.RESPONSES[result.response].display.lower()}. {UNVERIFIED}")
+    if result.response is Response.BASELINE:
+        sentences.append("Baseline study.")
+    else:
+        sentences.append(f"Response category: {codes.RESPONSE_TEXTS[result.response].lower()}. {UNVERIFIED}")
     if result.preliminary:
         sentences.append("Preliminary: the study may be incomplete.")
     return " ".join([*sentences, *result.warnings])

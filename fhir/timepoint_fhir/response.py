@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from longitudinal.types import Change, Response
+from longitudinal.types import Change
 from timepoint_fhir import codes
 from timepoint_fhir.body_structure import body_site
-from timepoint_fhir.codes import Code
 from timepoint_fhir.datatypes import Json, absent, days, logical, millilitres, percent
 from timepoint_fhir.identifiers import dicom_uid, uid_identifier
 from timepoint_fhir.observations import LesionObservations
@@ -15,6 +14,8 @@ UNVERIFIED = (
     "Suggested by software from imaging alone; not verified. Response assessment also needs the steroid dose and the "
     "clinical status."
 )
+
+METHOD = "Volumetric, in the manner of RANO 2.0, from imaging alone"
 
 
 def change_observations(publication: Publication, measured: LesionObservations, device: Resource) -> list[Resource]:
@@ -31,15 +32,14 @@ def _change(publication: Publication, measured: LesionObservations, change: Chan
     sources = [measured.volumes[region].reference()]
     if study := publication.context.reference_studies.get(change.reference):
         then = volume_uuid(study, measured.lesion.tracking_uid, region)
-        display = f"{codes.REFERENCES[change.reference].display} volume of {change.reference_date.isoformat()}"
+        display = f"Volume at {change.reference.value}, {change.reference_date.isoformat()}"
         sources.append(logical(uid_identifier(dicom_uid(then)), "Observation", display))
-    reference_name = codes.REFERENCES[change.reference].display.lower()
     return publication.observation(
         publication.observation_uuid("change", measured.lesion.tracking_uid, region.value, change.reference.value),
         device,
         publication.status,
         category=[terms.concept(codes.IMAGING)],
-        code=terms.concept(codes.CHANGE, text=f"Change of volume since {reference_name}"),
+        code=terms.concept(codes.ABSOLUTE_CHANGES[change.reference]),
         valueQuantity=millilitres(change.absolute_ml),
         bodySite=body_site(publication, measured.structure),
         derivedFrom=sources,
@@ -49,64 +49,62 @@ def _change(publication: Publication, measured: LesionObservations, change: Chan
 
 def _change_components(publication: Publication, change: Change) -> list[Json]:
     terms = publication.terms
+    ratio = codes.RELATIVE_CHANGES[change.reference]
     if change.relative is None:
         no_ratio = absent(codes.NOT_APPLICABLE, "The reference volume is zero.")
-        relative = terms.component(codes.RELATIVE_CHANGE, dataAbsentReason=no_ratio)
+        relative = terms.component(ratio, dataAbsentReason=no_ratio)
     else:
-        relative = terms.component(codes.RELATIVE_CHANGE, valueQuantity=percent(change.relative))
-    reference = terms.concept(codes.REFERENCES[change.reference])
+        relative = terms.component(ratio, valueQuantity=percent(change.relative))
     region = terms.concept(codes.REGIONS[publication.result.target])
+    significance = codes.SIGNIFICANT if change.reliable else codes.NOT_SIGNIFICANT
     return [
         relative,
         terms.component(codes.REGION, valueCodeableConcept=region),
-        terms.component(codes.CHANGE_REFERENCE, valueCodeableConcept=reference),
         terms.component(codes.REFERENCE_DATE, valueDateTime=change.reference_date.isoformat()),
         terms.component(codes.REFERENCE_VOLUME, valueQuantity=millilitres(change.reference_ml)),
         terms.component(codes.CHANGE_INTERVAL, valueQuantity=days(change.interval_days)),
-        terms.component(codes.CHANGE_RELIABLE, valueBoolean=change.reliable),
+        terms.component(codes.SIGNIFICANCE, valueCodeableConcept=terms.concept(significance)),
     ]
 
 
 def lesion_response(
     publication: Publication, measured: LesionObservations, changes: list[Resource], device: Resource
 ) -> Resource:
-    """The response category of one lesion (Current Response, CID 6143 and our code), always preliminary."""
+    """The volumetric response of one lesion (TP030), always preliminary."""
     response = measured.lesion.response
-    standard = codes.LESION_RESPONSES.get(response)
     sources = changes or [measured.volumes[publication.result.target]]
     return _response(
         publication,
         measured.lesion.tracking_uid,
-        response,
         device,
-        [standard] if standard else [],
+        code=publication.terms.concept(codes.LESION_RESPONSE),
+        valueCodeableConcept=publication.terms.concept(codes.LESION_RESPONSES[response]),
         derivedFrom=[source.reference() for source in sources],
         bodySite=body_site(publication, measured.structure),
     )
 
 
 def patient_response(publication: Publication, lesions: list[Resource], device: Resource) -> Resource:
-    """The patient's category at this time point from all lesions, always preliminary."""
-    sources = [lesion.reference() for lesion in lesions] or [publication.study()]
-    return _response(publication, "patient", publication.result.response, device, [], derivedFrom=sources)
+    """The patient's category at this time point from all lesions (Current Response, CID 6143), always preliminary."""
+    response = publication.result.response
+    value = publication.terms.concept(codes.PATIENT_RESPONSES[response], text=codes.RESPONSE_TEXTS[response])
+    return _response(
+        publication,
+        "patient",
+        device,
+        code=publication.terms.concept(codes.CURRENT_RESPONSE),
+        valueCodeableConcept=value,
+        derivedFrom=[lesion.reference() for lesion in lesions] or [publication.study()],
+    )
 
 
-def _response(
-    publication: Publication, of: str, response: Response, device: Resource, standard: list[Code], **body: object
-) -> Resource:
-    terms = publication.terms
-    if response is Response.BASELINE:
-        value: Json = {"dataAbsentReason": absent(codes.NOT_APPLICABLE, "Baseline: there is nothing to compare with.")}
-    else:
-        value = {"valueCodeableConcept": terms.concept(codes.RESPONSES[response], *standard)}
+def _response(publication: Publication, of: str, device: Resource, **body: object) -> Resource:
     return publication.observation(
         publication.observation_uuid("response", of),
         device,
         "preliminary",
-        category=[terms.concept(codes.IMAGING)],
-        code=terms.concept(codes.CURRENT_RESPONSE),
+        category=[publication.terms.concept(codes.IMAGING)],
         note=[{"text": UNVERIFIED}],
-        method=terms.concept(codes.RESPONSE_METHOD),
-        **value,
+        method=publication.terms.concept(codes.RANO, text=METHOD),
         **body,
     )

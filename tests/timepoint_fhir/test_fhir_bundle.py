@@ -61,7 +61,7 @@ def test_status_of_measurements_follows_the_result(
 
 def test_report_and_conclusions_are_never_final(bundle: Json) -> None:
     (report,) = of_type(bundle, "DiagnosticReport")
-    responses = [o for o in of_type(bundle, "Observation") if o["code"]["coding"][0]["code"] == "112048"]
+    responses = [o for o in of_type(bundle, "Observation") if o["code"]["coding"][0]["code"] in ("112048", "TP030")]
     assert report["status"] == "preliminary"
     assert [o["status"] for o in responses] == ["preliminary"] * 3
     assert all("not verified" in o["note"][0]["text"] for o in responses)
@@ -142,7 +142,7 @@ def test_without_forecast_there_is_no_forecaster(result: StudyResult, context: P
     built = build_bundle(replace(result, forecast=None), context)
     assert len(of_type(built, "Device")) == 2
     assert len(of_type(built, "Provenance")) == 1
-    assert "FORECAST" not in json.dumps(built)
+    assert "TP100" not in json.dumps(built)
 
 
 def test_a_study_without_lesions_still_has_a_report(result: StudyResult, context: PublishContext) -> None:

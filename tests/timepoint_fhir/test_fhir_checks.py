@@ -28,7 +28,7 @@ def pick(bundle: Json, code: str) -> Json:
 
 
 def status_outside_the_value_set(bundle: Json) -> None:
-    pick(bundle, "VOL-CORE")["status"] = "done"
+    pick(bundle, "TP112")["status"] = "done"
 
 
 def report_status_outside_the_value_set(bundle: Json) -> None:
@@ -36,11 +36,11 @@ def report_status_outside_the_value_set(bundle: Json) -> None:
 
 
 def subject_is_a_study(bundle: Json) -> None:
-    pick(bundle, "VOL-CORE")["subject"] = {"reference": "ImagingStudy/1"}
+    pick(bundle, "TP112")["subject"] = {"reference": "ImagingStudy/1"}
 
 
 def subject_is_logically_a_study(bundle: Json) -> None:
-    pick(bundle, "VOL-CORE")["subject"] = {"type": "ImagingStudy", "identifier": {"value": "1"}}
+    pick(bundle, "TP112")["subject"] = {"type": "ImagingStudy", "identifier": {"value": "1"}}
 
 
 def member_is_a_device(bundle: Json) -> None:
@@ -49,61 +49,61 @@ def member_is_a_device(bundle: Json) -> None:
 
 
 def device_is_not_in_the_bundle(bundle: Json) -> None:
-    pick(bundle, "VOL-CORE")["device"]["reference"] = "urn:uuid:00000000-0000-4000-8000-000000000000"
+    pick(bundle, "TP112")["device"]["reference"] = "urn:uuid:00000000-0000-4000-8000-000000000000"
 
 
 def value_and_reason_for_its_absence(bundle: Json) -> None:
-    pick(bundle, "VOL-CORE")["dataAbsentReason"] = {"text": "unknown"}
+    pick(bundle, "TP112")["dataAbsentReason"] = {"text": "unknown"}
 
 
 def component_with_the_own_code(bundle: Json) -> None:
-    volume = pick(bundle, "VOL-CORE")
+    volume = pick(bundle, "TP112")
     volume["component"][0]["code"] = volume["code"]
 
 
 def component_that_says_nothing(bundle: Json) -> None:
-    del pick(bundle, "VOL-CORE")["component"][0]["valueQuantity"]
+    del pick(bundle, "TP112")["component"][0]["valueQuantity"]
 
 
 def two_values(bundle: Json) -> None:
-    pick(bundle, "VOL-CORE")["valueString"] = "12.5 mL"
+    pick(bundle, "TP112")["valueString"] = "12.5 mL"
 
 
 def no_value_at_all(bundle: Json) -> None:
-    volume = pick(bundle, "VOL-CORE")
+    volume = pick(bundle, "TP112")
     del volume["valueQuantity"]
     del volume["component"]
 
 
 def quantity_code_without_system(bundle: Json) -> None:
-    del pick(bundle, "VOL-CORE")["valueQuantity"]["system"]
+    del pick(bundle, "TP112")["valueQuantity"]["system"]
 
 
 def component_unit_without_code(bundle: Json) -> None:
-    del pick(bundle, "CHG-ABSOLUTE")["component"][0]["valueQuantity"]["code"]
+    del pick(bundle, "TP011")["component"][0]["valueQuantity"]["code"]
 
 
 def forecast_with_a_value(bundle: Json) -> None:
-    forecast = pick(bundle, "FORECAST-VOLUME")
+    forecast = pick(bundle, "TP100")
     forecast["valueQuantity"] = forecast["component"][0]["valueQuantity"]
 
 
 def forecast_with_the_code_of_a_measurement(bundle: Json) -> None:
-    forecast = pick(bundle, "FORECAST-VOLUME")
+    forecast = pick(bundle, "TP100")
     forecast["code"]["coding"].append({"system": "http://snomed.info/sct", "code": "118565006"})
 
 
 def forecast_component_with_the_code_of_a_measurement(bundle: Json) -> None:
-    forecast = pick(bundle, "FORECAST-VOLUME")
+    forecast = pick(bundle, "TP100")
     forecast["component"][0]["code"] = {"coding": [{"system": "http://snomed.info/sct", "code": "118565006"}]}
 
 
 def final_forecast(bundle: Json) -> None:
-    pick(bundle, "FORECAST-VOLUME")["status"] = "final"
+    pick(bundle, "TP100")["status"] = "final"
 
 
 def forecast_without_label(bundle: Json) -> None:
-    del pick(bundle, "FORECAST-VOLUME")["meta"]
+    del pick(bundle, "TP100")["meta"]
 
 
 def created_again_each_time(bundle: Json) -> None:

@@ -39,7 +39,7 @@ def server(reply: Reply) -> Iterator[str]:
             """Keep the test's output clean."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
-        thread = threading.Thread(target=http.serve_forever)
+        thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:
             yield f"http://127.0.0.1:{http.server_port}/fhir/"
@@ -220,6 +220,32 @@ def test_capability_of_something_else_is_refused() -> None:
         client.capability()
 
 
-def test_base_url_must_be_one() -> None:
-    with pytest.raises(ValueError, match="http://"):
-        FhirClient("fhir.hospital.example")
+@pytest.mark.parametrize(
+    "base_url",
+    ["fhir.hospital.example", "ftp://host/fhir", "http://", "http://[::1", "http://host/fhir?x=1", "http://h:x"],
+)
+def test_base_url_must_be_one(base_url: str) -> None:
+    with pytest.raises(ValueError, match="base URL"):
+        FhirClient(base_url)
+
+
+@pytest.mark.parametrize("token", ["abc\n", "a b", "schlüssel"])
+def test_token_that_cannot_be_one_is_refused_without_showing_it(token: str) -> None:
+    with pytest.raises(ValueError, match="bearer token") as caught:
+        FhirClient("http://host/fhir", token=token)
+    assert token not in str(caught.value)
+
+
+def test_connection_that_breaks_off_may_be_tried_again(bundle: Json) -> None:
+    def answer_and_leave(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(1024)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n{")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=answer_and_leave, args=(listener,))
+        thread.start()
+        with FhirClient(f"http://127.0.0.1:{listener.getsockname()[1]}") as client, pytest.raises(FhirUnavailable):
+            client.post_transaction(bundle)
+        thread.join()

@@ -82,8 +82,8 @@ def test_searches(http: httpx2.Client, url: str, result: StudyResult, context: P
     assert total(http, url, "Observation?code=http://snomed.info/sct|118565006") == 8
     assert total(http, url, "Observation?code=118565006") == 8
     assert total(http, url, "Observation?code=|118565006") == 0
-    assert total(http, url, "Observation?code=FORECAST-VOLUME,118565006") == 10
-    assert total(http, url, "Observation?code=FORECAST-VOLUME&status=preliminary") == 2
+    assert total(http, url, "Observation?code=TP100,118565006") == 10
+    assert total(http, url, "Observation?code=TP100&status=preliminary") == 2
     assert total(http, url, f"Observation?patient={patient.split('/')[1]}") == 21
     assert total(http, url, f"Observation?subject={patient}&_summary=count") == 21
     assert total(http, url, "Observation?subject=Patient/other") == 0

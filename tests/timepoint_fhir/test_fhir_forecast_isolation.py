@@ -19,7 +19,7 @@ def all_observations(bundle: Json) -> list[Json]:
 
 
 def forecasts(bundle: Json) -> list[Json]:
-    return [o for o in all_observations(bundle) if o["code"]["coding"][0]["code"] == "FORECAST-VOLUME"]
+    return [o for o in all_observations(bundle) if o["code"]["coding"][0]["code"] == "TP100"]
 
 
 def pairs(concept: Json) -> set[tuple[str, str]]:
@@ -55,18 +55,19 @@ def test_forecast_is_no_member_of_a_measurement_group(bundle: Json) -> None:
 def test_forecast_has_its_interval_horizon_model_and_label(bundle: Json) -> None:
     first, second = forecasts(bundle)
     values = {c["code"]["coding"][0]["code"]: c for c in first["component"]}
-    volumes = [values[code]["valueQuantity"]["value"] for code in ("FC-MEDIAN", "FC-LOWER", "FC-UPPER", "FC-START")]
+    volumes = [values[code]["valueQuantity"]["value"] for code in ("TP101", "TP102", "TP103", "TP106")]
     assert volumes == [14.0, 11.0, 19.0, 12.5]
-    assert values["FC-COVERAGE"]["valueQuantity"]["value"] == 90.0
-    assert values["FC-HORIZON"]["valueQuantity"] == {
+    assert values["TP020"]["valueQuantity"]["value"] == 90.0
+    assert values["TP104"]["valueQuantity"] == {
         "value": 90,
         "unit": "d",
         "system": "http://unitsofmeasure.org",
         "code": "d",
     }
-    assert values["FC-DATE"]["valueDateTime"] == "2026-06-30"
-    assert values["FC-MODEL"]["valueString"] == "timepoint-lstm 2.0.1"
-    assert values["FC-CALIBRATION"]["valueString"] == "conformal-2026-01"
+    assert values["TP105"]["valueDateTime"] == "2026-06-30"
+    assert values["TP107"]["valueString"] == "timepoint-lstm 2.0.1"
+    assert values["TP044"]["valueString"] == "conformal-2026-01"
+    assert values["TP040"]["valueCodeableConcept"]["coding"][0]["code"] == "TP041"
     assert first["meta"]["security"][0]["code"] == "AIAST"
     assert first["effectiveDateTime"] == "2026-04-01T10:15:00+02:00", "the index study, not the date that is forecast"
     assert "180 days" in second["code"]["text"]
@@ -76,7 +77,7 @@ def test_forecast_has_its_interval_horizon_model_and_label(bundle: Json) -> None
 def test_forecast_starts_from_the_observed_volumes_of_all_lesions(bundle: Json) -> None:
     by_address = {e["fullUrl"]: e["resource"] for e in bundle["entry"]}
     sources = [by_address[r["reference"]] for r in forecasts(bundle)[0]["derivedFrom"]]
-    assert [s["code"]["coding"][0]["code"] for s in sources] == ["VOL-CORE", "VOL-CORE"]
+    assert [s["code"]["coding"][0]["code"] for s in sources] == ["TP112", "TP112"]
     assert sum(s["valueQuantity"]["value"] for s in sources) == 12.5
 
 
