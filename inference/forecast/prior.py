@@ -29,7 +29,9 @@ PARAMETERS = (
 )
 
 SURGERY_COLUMN = 3
-_LIKELIHOOD_CAP = 16.0
+_CEILING_LN = np.log(200.0)
+_CEILING_SOFTNESS = 0.3
+"""No head holds a tumour without end: predictions level off below 200 ml."""
 _SD_RANGE = (0.03, 0.8)
 
 
@@ -84,7 +86,7 @@ class PopulationPrior:
 
     def filter(self, arrays: PatientArrays) -> States:
         """Filtered states after each scan, arrays (patients, scans): a state knows its scan and those before."""
-        return run_filter(arrays, self.theta[arrays.tumour])[0]
+        return run_filter(arrays, self.theta[arrays.tumour])
 
     def predict(self, states: States, tumour: Ints, horizon_days: Floats, planned: Floats, sd_ln: Floats) -> Prediction:
         """Predict from `states` over `horizon_days`; `planned` is (n, 4) as `EXPOSURES`, `sd_ln` the expected
@@ -92,18 +94,17 @@ class PopulationPrior:
         theta = self.theta[tumour]
         ahead = _advance(states, horizon_days / DAYS_PER_MONTH, planned, theta)
         noise = _noise_var(sd_ln, theta)
-        return Prediction(ahead.level, np.sqrt(ahead.level_var + noise), states.slope)
+        mean, slowed = _saturate(ahead.level)
+        return Prediction(mean, np.sqrt(ahead.level_var * slowed**2 + noise), states.slope)
 
 
-def run_filter(arrays: PatientArrays, theta: Floats) -> tuple[States, float]:
-    """Filter all patients with parameters (patients, 9); returns the states and the log-likelihood, in which the
-    surprise of one scan is capped so that a gross error does not rule the fit."""
+def run_filter(arrays: PatientArrays, theta: Floats) -> States:
+    """Filter all patients with parameters (patients, 9)."""
     y, given = arrays.ln_volume, arrays.given
     months = arrays.days / DAYS_PER_MONTH
     noise = _noise_var(arrays.sd_ln, theta[:, None])
     state = _start(y[:, 0], noise[:, 0], theta)
     steps = [state]
-    likelihood = 0.0
     for k in range(1, y.shape[1]):
         on = arrays.count > k
         interval = np.where(on, np.maximum(months[:, k] - months[:, k - 1], 0.03), 0.03)
@@ -111,13 +112,11 @@ def run_filter(arrays: PatientArrays, theta: Floats) -> tuple[States, float]:
         operated = given[:, k, SURGERY_COLUMN] > 0
         spread = ahead.level_var + noise[:, k]
         error = y[:, k] - ahead.level
-        surprise = -0.5 * (np.log(spread) + np.minimum(error**2 / spread, _LIKELIHOOD_CAP))
-        likelihood += float(surprise[on & ~operated].sum())
         fresh = _start(y[:, k], noise[:, k], theta)
         updated = _choose(operated, fresh, _update(ahead, error, spread))
         state = _choose(on, updated, state)
         steps.append(state)
-    return States(*(np.stack(column, axis=1) for column in zip(*(s.values for s in steps), strict=True))), likelihood
+    return States(*(np.stack(column, axis=1) for column in zip(*(s.values for s in steps), strict=True)))
 
 
 def _start(y: Floats, noise: Floats, theta: Floats) -> States:
@@ -146,6 +145,12 @@ def _advance(state: States, months: Floats, given: Floats, theta: Floats) -> Sta
         covariance=decay * state.covariance + decay * reach * state.slope_var + slope_sd**2 * months**2 / 2,
         slope_var=decay**2 * state.slope_var + slope_sd**2 * months,
     )
+
+
+def _saturate(level: Floats) -> tuple[Floats, Floats]:
+    """The level bent under the ceiling, and how much of a small change of it is left there."""
+    room = (_CEILING_LN - level) / _CEILING_SOFTNESS
+    return _CEILING_LN - _CEILING_SOFTNESS * np.logaddexp(0.0, room), np.asarray(1 / (1 + np.exp(-room)))
 
 
 def _update(ahead: States, error: Floats, spread: Floats) -> States:
