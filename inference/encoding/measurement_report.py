@@ -75,7 +75,16 @@ def encode_measurement_report(
     ]
     if not groups:
         groups.append(_nothing_found(result))
-    return write_report(MEASUREMENTS, context, groups, _findings(result))
+    return write_report(MEASUREMENTS, context, groups, [*_findings(result), *_budget_note(segments)])
+
+
+def _budget_note(segments: Sequence[PlannedSegment]) -> list[ContentItem]:
+    without = [segment.tracking_id for segment in segments if segment.number is None]
+    if not without:
+        return []
+    names = ", ".join(without)
+    text = f"No segment of their own, to keep the segmentation small (the sum of other segments): {names}."
+    return [text_item(codes.ALGORITHM_NOTE, text)]
 
 
 def _lesion_groups(
@@ -93,7 +102,7 @@ def _lesion_groups(
         if structure not in own and not _worth_a_zero(lesion, structure, target):
             continue
         segment = own.get(structure) or _absent(lesion, structure)
-        measurements = [_volume(lesion, structure, identification)]
+        measurements = [_volume(lesion, structure, identification), *_shape(lesion, structure, identification)]
         if structure is target:
             for change in lesion.changes:
                 measurements += _change(change, identification)
@@ -174,6 +183,23 @@ def _volume(lesion: LesionResult, structure: Structure, identification: Algorith
         uncertainty=[(codes.UNCERTAINTY, half_width)] if half_width > 0 else (),
         meaning=meaning,
     )
+
+
+def _shape(lesion: LesionResult, structure: Structure, identification: AlgorithmIdentification) -> list[Measurement]:
+    """Figures of the mesh, which is that of the whole tumour."""
+    measured = lesion.measurement
+    if structure is not Structure.WHOLE or measured is None or measured.surface_area_mm2 <= 0:
+        return []
+    name = plain(lesion.tracking_id)
+    figures = [
+        (codes.MAXIMUM_3D_DIAMETER, measured.max_3d_diameter_mm, codes.MILLIMETRE, "largest 3D diameter", " mm"),
+        (codes.SURFACE_AREA, measured.surface_area_mm2, codes.SQUARE_MILLIMETRE, "surface", " mm2"),
+        (codes.SPHERICITY, measured.sphericity, codes.NO_UNITS, "sphericity", ""),
+    ]
+    return [
+        measurement(code, value, unit, identification, meaning=f"{name} {what} {number(value)}{sign}")
+        for code, value, unit, what, sign in figures
+    ]
 
 
 def _cavity_volume(segment: PlannedSegment, identification: AlgorithmIdentification) -> Measurement:

@@ -28,8 +28,8 @@ from inference.encoding.identity import Purpose
 from inference.encoding.source_headers import (
     common_study,
     full_header,
-    instance_header,
     local_time,
+    reference_header,
     requested_procedures,
     stamp,
 )
@@ -92,7 +92,7 @@ def write_report(
     if findings:
         report[0].ContentSequence.append(_qualitative_evaluations(findings))
     document = Comprehensive3DSR(
-        evidence=[full_header(original), *(instance_header(ds) for ds in context.evidence[1:])],
+        evidence=[full_header(original), *(reference_header(ds) for ds in context.evidence[1:])],
         content=report[0],
         series_instance_uid=identity.series_uid(kind.purpose, result),
         series_number=kind.series_number,

@@ -36,11 +36,9 @@ TYPE_2 = (
 _ENHANCED = frozenset({"1.2.840.10008.5.1.4.1.1.4.1", "1.2.840.10008.5.1.4.1.1.4.3", "1.2.840.10008.5.1.4.1.1.4.4"})
 """Enhanced MR, Enhanced MR Colour and Legacy Converted Enhanced MR."""
 _IDENTITY_GROUPS = frozenset({0x0008, 0x0010, 0x0012, 0x0020, 0x0032, 0x0038, 0x0040})
+_REFERENCE = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
 _PER_INSTANCE = (
-    "SOPClassUID",
-    "SOPInstanceUID",
-    "StudyInstanceUID",
-    "SeriesInstanceUID",
+    *_REFERENCE,
     "Modality",
     "FrameOfReferenceUID",
     "PositionReferenceIndicator",
@@ -66,6 +64,14 @@ def instance_header(original: Dataset) -> Dataset:
     for keyword in _PER_INSTANCE:
         if keyword in original:
             header[keyword] = copy.copy(original[keyword])  # assigning to a shared element would change the source
+    return header
+
+
+def reference_header(original: Dataset) -> Dataset:
+    """What a mere reference to an instance needs."""
+    header = Dataset()
+    for keyword in _REFERENCE:
+        header[keyword] = copy.copy(original[keyword])
     return header
 
 

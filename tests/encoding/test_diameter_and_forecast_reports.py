@@ -37,8 +37,7 @@ def lines(ds: Dataset) -> list[tuple[Dataset, Dataset]]:
     ]
 
 
-@pytest.mark.parametrize("kind", ["classic", "enhanced"])
-@pytest.mark.parametrize("name", GEOMETRIES)
+@pytest.mark.parametrize(("name", "kind"), [*((name, "classic") for name in GEOMETRIES), ("oblique", "enhanced")])
 def test_lines_return_to_their_ends_in_space(name: str, kind: str) -> None:
     geometry = GEOMETRIES[name]
     labels, lesions = masks(geometry)

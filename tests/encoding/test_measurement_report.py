@@ -140,6 +140,19 @@ def test_uncertainty_is_the_95_percent_half_width(encoded: EncodedStudy, oblique
     assert half_width == pytest.approx(1.96 * measured.volume_sd_ml[Region.WHOLE])
 
 
+def test_shape_is_that_of_the_whole_tumour(encoded: EncodedStudy, oblique_result: StudyResult) -> None:
+    measured = oblique_result.lesions[0].measurement
+    assert measured is not None
+    for group in read_report(encoded.report):
+        shape = {n.name.value: (n.value, n.unit) for n in group.numbers if n.name.scheme_designator == "IBSI"}
+        if group.tracking_uid == "2.25.1001":
+            assert shape["L0JK"] == (pytest.approx(measured.max_3d_diameter_mm), "mm")
+            assert shape["C0JK"] == (pytest.approx(measured.surface_area_mm2), "mm2")
+            assert shape["QCFX"] == (pytest.approx(measured.sphericity), "1")
+        elif group.tracking_uid != "2.25.1002":
+            assert shape == {}
+
+
 def test_change_is_stated_against_its_reference(encoded: EncodedStudy) -> None:
     core = groups_of(encoded.report)[tracking_uid("2.25.1001", Structure.CORE)]
     by_code = {number.name.value: number for number in core.numbers}

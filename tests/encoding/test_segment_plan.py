@@ -84,6 +84,8 @@ def test_a_study_over_budget_keeps_every_volume_in_the_report() -> None:
     compartments = 3 * (100 + 60 + 30)
     assert compartments > FRAME_BUDGET  # so all unions went, and compartments stay all the same
     assert int(encoded.segmentation.NumberOfFrames) == compartments
+    (findings,) = [i for i in encoded.report.ContentSequence if i.ConceptNameCodeSequence[0].CodeValue == "C0034375"]
+    assert any("L2 whole tumor" in str(item.get("TextValue")) for item in findings.ContentSequence)
     groups = {group.tracking_uid: group for group in read_report(encoded.report)}
     for lesion in result.lesions:
         assert lesion.measurement is not None

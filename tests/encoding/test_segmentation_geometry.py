@@ -38,6 +38,10 @@ from inference.encoding.source_geometry import match_slices
 from longitudinal.types import Contrast
 
 KINDS = ("classic", "enhanced", "enhanced-per-frame")
+MATRIX = [
+    *((name, "classic") for name in GEOMETRIES),
+    *((name, kind) for name in ("axial-reversed", "sagittal", "oblique") for kind in KINDS[1:]),
+]
 
 
 def source_of(kind: str, geometry: Geometry) -> list[Dataset]:
@@ -58,8 +62,7 @@ def expected_mask(segment: PlannedSegment, labels: Volume, lesions: Volume) -> n
     return wanted
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", GEOMETRIES)
+@pytest.mark.parametrize(("name", "kind"), MATRIX)
 def test_every_segment_returns_to_its_voxels(name: str, kind: str, tmp_path: Path) -> None:
     geometry = GEOMETRIES[name]
     labels, lesions = masks(geometry)
