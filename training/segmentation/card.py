@@ -16,7 +16,8 @@ background, necrotic or non-enhancing core (1), oedema (2), enhancing tumour (3)
 
 ## Training
 {training["steps"]} steps ({training["batch"]} patches each, whole brains at the end) in {training["minutes"]} minutes
-(`python -m training.segmentation.train`), on {training["heads"]} simulated heads with two sets of tumours each.
+on {training["device"]} (`python -m training.segmentation.train`), on {training["heads"]} simulated heads with two sets of
+tumours each.
 **No real MR image was used.** The heads are deformations of one averaged template (ICBM 152) with skull, scalp and
 face built around it; tumours are simulated; signal levels, texture, bias field, noise, slice thickness (1-6.5 mm, any
 plane), residual misregistration, brain mask errors and missing contrasts are randomised.

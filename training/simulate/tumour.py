@@ -81,7 +81,7 @@ class Lesion:
                 return np.zeros_like(core)
             return core & (self.unrest > np.quantile(self.unrest, 1 - self.plan.patch))
         depth = ndi.distance_transform_edt(np.pad(core, 1), sampling=self.spacing_mm)[1:-1, 1:-1, 1:-1]
-        rim = self.plan.rim_mm * np.exp(0.35 * self.unrest)
+        rim = np.maximum(self.plan.rim_mm * np.exp(0.35 * self.unrest), 1.1 * self.spacing_mm)
         return np.asarray(core & (depth <= rim), dtype=np.bool_)
 
 
