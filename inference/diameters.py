@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cc3d
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 from scipy.spatial import ConvexHull
 from skimage.measure import find_contours
 
@@ -111,7 +111,7 @@ def _outlines(plane: BoolArray) -> list[list[Points]]:
     rows, columns = np.flatnonzero(plane.any(axis=1)), np.flatnonzero(plane.any(axis=0))
     top, left = rows[0], columns[0]
     crop = np.pad(plane[top : rows[-1] + 1, left : columns[-1] + 1], 1)
-    areas, count = cc3d.connected_components(crop, connectivity=8, return_N=True)
+    areas, count = ndimage.label(crop, structure=np.ones((3, 3)))
     offset = np.array([top - 1, left - 1], dtype=np.float64)
     return [
         [contour + offset for contour in find_contours((areas == i).astype(np.float64), 0.5, fully_connected="high")]

@@ -14,10 +14,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-import cc3d
 import numpy as np
 import numpy.typing as npt
 from highdicom import Volume
+from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from inference.contracts import LabelArray, Matrix
@@ -114,7 +114,7 @@ def find_lesions(labels: Volume, min_lesion_ml: float = MIN_LESION_ML) -> Lesion
         labels: uint8 (slices, rows, columns), values of `Compartment.label`.
         min_lesion_ml: smallest whole-tumour volume of a lesion.
     """
-    pieces, count = cc3d.connected_components(labels.array > 0, connectivity=26, return_N=True)
+    pieces, count = ndimage.label(labels.array > 0, structure=np.ones((3, 3, 3)))
     voxel_ml = labels.voxel_volume / 1000.0
     tumour = np.isin(labels.array, Region.WHOLE.labels)
     tumour_ml = np.bincount(pieces[tumour], minlength=count + 1) * voxel_ml

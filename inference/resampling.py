@@ -12,11 +12,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import cc3d
 import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
 from highdicom import Volume
+from scipy import ndimage
 
 from inference.contracts import BoolArray, FloatArray, LabelArray, Matrix
 from longitudinal.types import Compartment, Region
@@ -84,7 +84,7 @@ def labels_onto(labels: Volume, native: Volume) -> LabelArray:
         uint8 array of the shape of `native`.
     """
     out = np.zeros(native.spatial_shape, dtype=np.uint8)
-    pieces = cc3d.connected_components(labels.array > 0, connectivity=26)
+    pieces, _ = ndimage.label(labels.array > 0, structure=np.ones((3, 3, 3)))
     places, values, piece = _parts(labels, pieces, native)
     if len(places) == 0:
         return out
