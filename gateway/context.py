@@ -15,7 +15,7 @@ from gateway.blobs import RECEIVED, RESULTS, BlobStore, open_blobs
 from gateway.database import open_database, read_scope, upgrade
 from gateway.errors import SettingsError
 from gateway.settings import Settings
-from gateway.tables import Patient
+from gateway.tables import Analysis
 
 
 @dataclass(frozen=True)
@@ -40,20 +40,20 @@ class Gateway:
     def keys(self) -> KeyRing:
         """The de-identification keys.
 
-        Made at the first start of a new gateway. Where patients are on record already, a missing key file is an
-        error: a new key would give every patient a second pseudonym.
+        Made at the first start of a new gateway. Once a study has been de-identified, a missing key file is an error:
+        a new key would give every patient a second pseudonym.
 
         Raises:
-            SettingsError: when the key file is missing although patients are on record.
+            SettingsError: when the key file is missing although studies were de-identified with it.
         """
         file = self.settings.deidentify.key_file
         if file is None:
             raise SettingsError("deidentify.key_file is empty.")
         if not file.exists():
             with read_scope(self.database) as session:
-                known = session.exec(select(Patient.patient_key).limit(1)).first()
-            if known is not None:
-                raise SettingsError(f"{file} is missing although patients are on record: restore it from the backup.")
+                used = session.exec(select(Analysis.id).limit(1)).first()
+            if used is not None:
+                raise SettingsError(f"{file} is missing although studies were analysed: restore it from the backup.")
             file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             return KeyRing.create(file)
         return KeyRing.load(file)

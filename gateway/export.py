@@ -11,7 +11,7 @@ import json
 import os
 import secrets
 import shutil
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from gateway.database import read_scope, session_scope
 from gateway.engine import Arguments
 from gateway.records import read_patient_record
 from gateway.tables import ExportLedger, Patient, TimePoint
-from longitudinal.disclosure import coarsen
+from longitudinal.disclosure import DisclosureReport, coarsen
 from longitudinal.histories import Deidentification, Histories, Source, encode, sha256
 from longitudinal.histories import Patient as History
 from longitudinal.patient_history import NoHistoryError, patient_from_record
@@ -104,7 +104,7 @@ def _collect(session: Session, since: dt.date | None) -> tuple[Histories, list[s
     return histories, keys
 
 
-def _manifest(histories: Histories, report: Any, digest: str, since: dt.date | None) -> dict[str, Any]:
+def _manifest(histories: Histories, report: DisclosureReport, digest: str, since: dt.date | None) -> dict[str, Any]:
     return {
         "schema": "timepoint-export/1",
         "histories_schema": histories.schema_,
@@ -113,5 +113,5 @@ def _manifest(histories: Histories, report: Any, digest: str, since: dt.date | N
         "since": since.isoformat() if since else None,
         "sha256": digest,
         "counts": {"patients": len(histories.patients), "scans": sum(len(p.scans) for p in histories.patients)},
-        "disclosure": report if isinstance(report, dict) else report.as_dict(),
+        "disclosure": asdict(report),
     }

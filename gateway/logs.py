@@ -32,6 +32,7 @@ _ALSO = {
 }  # fmt: skip
 _ALLOWED = {"patient_key", "study_key", "series_number", "instance_number"}
 _LOUD_LIBRARIES = ("pydicom", "pynetdicom", "highdicom", "httpx", "httpcore", "urllib3")
+_CHATTY_LIBRARIES = ("alembic", "apscheduler", "uvicorn")
 
 
 def configure_logging(settings: Log) -> None:
@@ -124,6 +125,8 @@ def _identifying_keywords() -> frozenset[str]:
 def _quieten_libraries() -> None:
     for name in _LOUD_LIBRARIES:
         logging.getLogger(name).setLevel(logging.CRITICAL)
+    for name in _CHATTY_LIBRARIES:
+        logging.getLogger(name).setLevel(logging.WARNING)
     logging.captureWarnings(True)
     warnings.filterwarnings("ignore", module=r"(pydicom|pynetdicom|highdicom)(\..*)?")
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -46,7 +45,8 @@ def until_told_to_stop(supervised: bool) -> Iterator[threading.Event]:
 
 def _watch_supervisor(stop: threading.Event) -> None:
     # The supervisor holds the other end of this pipe; it closes when the supervisor dies, even by SIGKILL.
-    sys.stdin.buffer.read()
+    while os.read(0, 1024):
+        pass
     stop.set()
 
 

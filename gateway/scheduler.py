@@ -26,9 +26,7 @@ def start_scheduler(gateway: Gateway) -> BackgroundScheduler:
     for job, expression in (("export", schedule.export), ("housekeeping", schedule.housekeeping)):
         if expression:
             trigger = CronTrigger.from_crontab(expression)
-            scheduler.add_job(
-                queue_slot, trigger, args=[gateway, job, trigger], coalesce=True, misfire_grace_time=3600
-            )
+            scheduler.add_job(queue_slot, trigger, args=[gateway, job, trigger], coalesce=True, misfire_grace_time=3600)
     scheduler.start()
     return scheduler
 

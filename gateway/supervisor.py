@@ -16,12 +16,20 @@ from pathlib import Path
 
 import structlog
 
+from gateway.errors import Permanent
+
 ROLES = ("receive", "work", "web")
 FIRST_WAIT_S = 0.5
 LONGEST_WAIT_S = 30.0
 STEADY_AFTER_S = 60.0
 STOP_TIMEOUT_S = 40.0
+WRONG_USE = 2
+"""Exit code of a role that its configuration keeps from running: starting it again would not help."""
 _log = structlog.get_logger()
+
+
+class RoleRefused(Permanent):
+    """A role cannot run with this configuration; its message stands above. Everything is stopped."""
 
 
 @dataclass
@@ -37,6 +45,8 @@ class _Child:
         """Start the process when it is time to, and plan a new start when it has ended."""
         now = time.monotonic()
         if self.process is not None and self.process.poll() is not None:
+            if self.process.returncode == WRONG_USE:
+                raise RoleRefused(self.role)
             steady = now - self.started > STEADY_AFTER_S
             self.wait_s = FIRST_WAIT_S if steady else min(2 * self.wait_s, LONGEST_WAIT_S)
             self.start_at = now + self.wait_s
@@ -48,14 +58,24 @@ class _Child:
 
 
 def run_all_roles(config: Path | None, stop: threading.Event, roles: Sequence[str] = ROLES) -> None:
-    """Run the roles until `stop` is set; returns when all of them have ended."""
+    """Run the roles until `stop` is set; returns when all of them have ended.
+
+    Raises:
+        RoleRefused: when a role cannot run with this configuration; all have ended then.
+    """
     options = ["--config", str(config)] if config else []
     children = [_Child(r, [sys.executable, "-m", "timepoint", r, "--supervised", *options]) for r in roles]
-    while True:
-        for child in children:
-            child.look_after()
-        if stop.wait(0.2):
-            break
+    try:
+        while True:
+            for child in children:
+                child.look_after()
+            if stop.wait(0.2):
+                break
+    finally:
+        _end(children)
+
+
+def _end(children: Sequence[_Child]) -> None:
     running = [c.process for c in children if c.process is not None]
     for process in running:
         process.terminate()

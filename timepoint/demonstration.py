@@ -46,6 +46,15 @@ class DemoFailed(Exception):
     """The demonstration did not come to its end; the message tells where it stopped."""
 
 
+@dataclass(frozen=True)
+class DemoSite:
+    """What runs for the demonstration."""
+
+    pacs: SmallPacs
+    config: Path
+    gateway: subprocess.Popen[bytes]
+
+
 @dataclass
 class Demonstration:
     """What the demonstration found: the entries of `summary.json` and the open gateway folder."""
@@ -77,8 +86,8 @@ def send_order(folder: Path) -> dict[str, list[Path]]:
 
 
 @contextmanager
-def running_demo_site(out: Path) -> Iterator[tuple[SmallPacs, Path]]:
-    """PACS, FHIR endpoint and gateway on free loopback ports; gives the PACS and the gateway's configuration file."""
+def running_demo_site(out: Path) -> Iterator[DemoSite]:
+    """PACS, FHIR endpoint and gateway, all on free loopback ports."""
     with running_small_pacs(out / "pacs", PACS_AE) as pacs, _running_fhir(out / "fhir") as fhir_url:
         config = out / "timepoint.toml"
         config.write_text(_configuration(out, pacs, fhir_url), encoding="utf-8")
@@ -88,7 +97,7 @@ def running_demo_site(out: Path) -> Iterator[tuple[SmallPacs, Path]]:
         )
         try:
             _await_receiver(config, process)
-            yield pacs, config
+            yield DemoSite(pacs, config, process)
         finally:
             process.terminate()
             process.wait(60)
@@ -96,14 +105,14 @@ def running_demo_site(out: Path) -> Iterator[tuple[SmallPacs, Path]]:
 
 
 def run_demonstration(
-    out: Path, studies: dict[str, list[Path]], truth: dict[str, Any], pacs: SmallPacs, config: Path, report: Report
+    out: Path, studies: dict[str, list[Path]], truth: dict[str, Any], site: DemoSite, report: Report
 ) -> Demonstration:
     """Send the studies in order, wait until the gateway has settled each, and write what came back.
 
     Raises:
         DemoFailed: when the gateway refuses a study or does not settle in time.
     """
-    settings = load_settings(config)
+    settings = load_settings(site.config)
     seconds: dict[str, float] = {}
     gateway = open_gateway(settings)
     remote = RemoteAe(settings.dicom.ae_title, settings.dicom.host, settings.dicom.port)
@@ -111,7 +120,7 @@ def run_demonstration(
     total = sum(len(files) for files in studies.values())
     sent = 0
     for files in studies.values():
-        outcomes = store(pacs.ae_title, remote, files)
+        outcomes = store(site.pacs.ae_title, remote, files)
         refused = [o for o in outcomes if not o.stored]
         if refused:
             raise DemoFailed(f"the gateway refused {len(refused)} of {len(files)} images: {refused[0].detail}")
@@ -119,7 +128,7 @@ def run_demonstration(
         report("sending over DICOM", sent, total)
     seconds["send"] = time.monotonic() - started
     started = time.monotonic()
-    _await_settled(gateway, list(studies), report)
+    _await_settled(gateway, list(studies), site, report)
     seconds["settle"] = time.monotonic() - started
     started = time.monotonic()
     export_histories(gateway, out / "export")
@@ -205,7 +214,7 @@ def _await_receiver(config: Path, process: subprocess.Popen[bytes]) -> None:
         time.sleep(0.3)
 
 
-def _await_settled(gateway: Gateway, uids: Sequence[str], report: Report) -> None:
+def _await_settled(gateway: Gateway, uids: Sequence[str], site: DemoSite, report: Report) -> None:
     deadline = time.monotonic() + STUDY_TIMEOUT_S * len(uids)
     while True:
         with read_scope(gateway.database) as session:
@@ -214,8 +223,8 @@ def _await_settled(gateway: Gateway, uids: Sequence[str], report: Report) -> Non
         report("segmenting, recording, forecasting, delivering", settled, len(uids))
         if settled == len(uids):
             return
-        if time.monotonic() > deadline:
-            raise DemoFailed(f"only {settled} of {len(uids)} studies settled; see {gateway.settings.data_dir}")
+        if time.monotonic() > deadline or site.gateway.poll() is not None:
+            raise DemoFailed(f"only {settled} of {len(uids)} studies settled; see {site.config.parent / 'gateway.log'}")
         time.sleep(0.5)
 
 

@@ -24,6 +24,9 @@ from inference.study import analyse_series, load_analysis, save_analysis, select
 from longitudinal.types import Contrast
 
 
+SHIPPED_MODEL = "segmentation-1"
+
+
 @cache
 def _backend(model: str, device: str) -> SegmentationBackend:
     return load_backend(model, device)
@@ -39,10 +42,12 @@ def run(gateway: Gateway, arguments: Arguments) -> None:
     study_key, revision = key_and_revision(arguments)
     folder = analysis_folder(gateway, study_key, revision)
     source = research_study(gateway, study_key, revision)
+    options = gateway.settings.inference
+    backend = _backend(options.model or SHIPPED_MODEL, options.device)
     try:
         series = select_files(sorted(source.glob("*.dcm")))
         if not folder.exists():
-            _analyse(gateway, study_key, series, folder)
+            _analyse(gateway, study_key, series, backend, folder)
     except InferenceError as error:
         raise set_aside(
             gateway,
@@ -56,10 +61,11 @@ def run(gateway: Gateway, arguments: Arguments) -> None:
     advance(gateway, study_key, revision, StudyState.MEASURED)
 
 
-def _analyse(gateway: Gateway, study_key: str, series: dict[Contrast, list[Path]], folder: Path) -> None:
-    options = gateway.settings.inference
+def _analyse(
+    gateway: Gateway, study_key: str, series: dict[Contrast, list[Path]], backend: SegmentationBackend, folder: Path
+) -> None:
     anchor = _patient_anchor(gateway, study_key)
-    analysis = analyse_series(series, _backend(options.model, options.device), anchor.anchor if anchor else None)
+    analysis = analyse_series(series, backend, anchor.anchor if anchor else None)
     partial = folder.with_name(f"{folder.name}.partial-{os.getpid()}")
     shutil.rmtree(partial, ignore_errors=True)
     save_analysis(partial, analysis)

@@ -93,7 +93,7 @@ def test_names_in_many_scripts_and_the_issuer_survive(simulated: tuple[Path, lis
     firsts = [headers(out / truth.folder / "t1c")[0] for truth in truths[::2]]
     names = {str(ds.PatientName) for ds in firsts}
     assert {"Nowak^Zofia Łucja", "Testmann^Jörg", "Иванова^Анна", "Yamada^Tarou=山田^太郎=やまだ^たろう"} <= names
-    assert {ds.IssuerOfPatientID for ds in firsts} == {"TIMEPOINT-SIMULATION"}
+    assert {ds.IssuerOfPatientID for ds in firsts} == {"SIMULATION"}
     assert len({ds.PatientID for ds in firsts}) == PATIENTS
 
 

@@ -48,9 +48,9 @@ def demo(
             studies = send_order(source)
         except DemoFailed as error:
             stop(f"{error}.", REFUSED_INPUT)
-        with running_demo_site(out) as (pacs, config):
+        with running_demo_site(out) as site:
             try:
-                result = run_demonstration(out, studies, truth, pacs, config, report)
+                result = run_demonstration(out, studies, truth, site, report)
             except DemoFailed as error:
                 stop(f"{error}.", FAILED)
             summary = write_summary(result)

@@ -87,7 +87,7 @@ def simulate_patient(index: int, timepoints: int, seed: int) -> Patient:
         index=index,
         seed=int(np.random.SeedSequence([seed, index]).generate_state(1)[0]),
         patient_id=f"SIM{seed % 1000:03d}-{index + 1:04d}",
-        issuer="TIMEPOINT-SIMULATION",
+        issuer="SIMULATION",
         name=name,
         character_set=characters,
         sex=sex,
