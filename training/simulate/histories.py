@@ -27,31 +27,23 @@ BLOCK_PATIENTS = 1024
 
 @dataclass(frozen=True)
 class SimulatedHistories:
-    """The histories and, apart from them, the latent truth. `candidates` counts the patients that were simulated
-    to get them: those with fewer than six scans (death, drop-out) are left out."""
+    """The histories and, apart from them, the latent truth."""
 
     histories: Histories
     truth: TruthFile
-    candidates: int
 
 
 def simulate_histories(patients: int, seed: int) -> SimulatedHistories:
     """Simulate histories of `patients` patients with 6 to 15 scans each.
+
+    Patients who died or were lost before their sixth scan are not among them.
 
     Raises:
         ValueError: when `patients` is not positive.
     """
     if patients < 1:
         raise ValueError(f"at least one patient is needed, not {patients}")
-    chosen: list[tuple[Patient, Truth]] = []
-    candidates = 0
-    for block in itertools.count():
-        found, tried = _patients_of_block(seed, block)
-        candidates += tried
-        chosen += found
-        if len(chosen) >= patients:
-            break
-    chosen = chosen[:patients]
+    chosen = list(itertools.islice(iterate_patients(seed), patients))
     histories = Histories(
         source=Source(kind="synthetic", generator=GENERATOR, seed=seed, config_sha256=config_sha256()),
         patients=tuple(patient for patient, _ in chosen),
@@ -59,13 +51,17 @@ def simulate_histories(patients: int, seed: int) -> SimulatedHistories:
     truth = TruthFile(
         histories_sha256=sha256(encode(histories)), truth={patient.pid: truth for patient, truth in chosen}
     )
-    return SimulatedHistories(histories, truth, candidates)
+    return SimulatedHistories(histories, truth)
 
 
 def iterate_patients(seed: int) -> Iterator[tuple[Patient, Truth]]:
     """The same patients without end and without holding more than one block of them."""
-    for block in itertools.count():
-        yield from _patients_of_block(seed, block)[0]
+    for number in itertools.count():
+        rng = np.random.default_rng([seed, number])
+        tumour = rng.choice(len(TYPE_SHARE), BLOCK_PATIENTS, p=TYPE_SHARE)
+        course = Course(rng, tumour.astype(np.int64))
+        course.run()
+        yield from assemble(course.block(), f"{GENERATOR}:{seed}:{number}", MINIMUM_SCANS)
 
 
 def config_sha256() -> str:
@@ -75,11 +71,3 @@ def config_sha256() -> str:
     }
     text = repr(sorted(tables.items())) + FEATURE_SCHEMA + GENERATOR
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _patients_of_block(seed: int, number: int) -> tuple[list[tuple[Patient, Truth]], int]:
-    rng = np.random.default_rng([seed, number])
-    tumour = rng.choice(len(TYPE_SHARE), BLOCK_PATIENTS, p=TYPE_SHARE)
-    course = Course(rng, tumour.astype(np.int64))
-    course.run()
-    return assemble(course.block(), f"{GENERATOR}:{seed}:{number}", MINIMUM_SCANS), BLOCK_PATIENTS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import numpy as np
@@ -17,12 +18,13 @@ _AGE_DECADE = {0: (50, 60, 60, 70), 1: (30, 40, 40), 2: (40, 40, 50), 3: (50, 60
 _SEXES: tuple[Literal["F", "M"], ...] = ("F", "M")
 
 
-def assemble(block: Block, name: str, minimum_scans: int) -> list[tuple[Patient, Truth]]:
-    """The patients of the block with at least `minimum_scans` scans; `name` seeds their random `pid`."""
+def assemble(block: Block, name: str, minimum_scans: int) -> Iterator[tuple[Patient, Truth]]:
+    """One by one the patients of the block with at least `minimum_scans` scans; `name` seeds their random `pid`."""
     baseline = np.take_along_axis(block.day, block.first[:, None], axis=1)[:, 0]
     features = _features(block, baseline)
     keep = np.flatnonzero(block.count >= minimum_scans)
-    return [_patient(block, int(row), name, float(baseline[row]), features[row]) for row in keep]
+    for row in keep:
+        yield _patient(block, int(row), name, float(baseline[row]), features[row])
 
 
 def _features(block: Block, baseline: Floats) -> Floats:
