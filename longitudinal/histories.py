@@ -12,7 +12,7 @@ import datetime as dt
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -199,10 +199,13 @@ def encode(model: Histories | TruthFile) -> bytes:
     return _canonical(_plain(model)) + b"\n"
 
 
-def encode_lines(histories: Histories) -> Iterator[bytes]:
-    """The same as JSON Lines: the header without `patients`, then one patient per line."""
+def encode_lines(histories: Histories, patients: Iterable[Patient] | None = None) -> Iterator[bytes]:
+    """The same as JSON Lines: the header without `patients`, then one patient per line.
+
+    `patients` replaces those of `histories`, so that a file of any length can be written as it is made.
+    """
     yield _canonical(_plain(_Head(**{k: getattr(histories, k) for k in _Head.model_fields}))) + b"\n"
-    for patient in histories.patients:
+    for patient in histories.patients if patients is None else patients:
         yield _canonical(_plain(patient)) + b"\n"
 
 

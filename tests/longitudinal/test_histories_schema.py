@@ -41,6 +41,8 @@ def test_bytes_survive_a_round_trip_in_both_forms(simulated: SimulatedHistories)
     assert encode(decode(data)) == data
     assert encode(decode(lines)) == data
     assert len(lines.splitlines()) == 13
+    header = simulated.histories.model_copy(update={"patients": ()})
+    assert b"".join(encode_lines(header, iter(simulated.histories.patients))) == lines
     assert decode_truth(encode(simulated.truth)).histories_sha256 == sha256(data)
 
 

@@ -81,7 +81,7 @@ def mean_interval(values: Floats, patients: Ints, seed: int = 0) -> Interval:
 
 def rounded(value: float) -> float:
     """Four significant digits: more would claim what no test set of this size can show."""
-    return float(f"{value:.4g}")
+    return float(f"{value:.4g}") if abs(value) > 1e-4 else 0.0
 
 
 def _r2(error: Floats, spread: Floats) -> float:

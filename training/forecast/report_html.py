@@ -173,7 +173,7 @@ def _figure(draw: Any, report: Mapping[str, Any]) -> str:
 
 def _error_plot(report: Mapping[str, Any]) -> Figure:
     names = [name for name in HORIZON_BINS if name in report["horizons"]]
-    figure = Figure(figsize=(9, 3.2))
+    figure = Figure(figsize=(9, 3.2), layout="constrained")
     axes: Sequence[Axes] = figure.subplots(1, 2)
     for axis, score, title in zip(axes, ("mae_ml", "crps_ml"), ("MAE, ml", "CRPS, ml"), strict=True):
         for method in ("last_value", "population_prior", "model", *POINT_METHODS[1:2]):
@@ -190,7 +190,7 @@ def _error_plot(report: Mapping[str, Any]) -> Figure:
 
 
 def _calibration_plot(report: Mapping[str, Any]) -> Figure:
-    figure = Figure(figsize=(9, 3.2))
+    figure = Figure(figsize=(9, 4.2), layout="constrained")
     left, right = figure.subplots(1, 2)
     calibration = report["calibration"]
     left.plot([0, 1], [0, 1], color="#b9c2c7")
@@ -214,7 +214,7 @@ def _calibration_plot(report: Mapping[str, Any]) -> Figure:
 
 def _example_plot(report: Mapping[str, Any]) -> Figure:
     examples = report["examples"]
-    figure = Figure(figsize=(9, 4.6))
+    figure = Figure(figsize=(9, 4.6), layout="constrained")
     panels = figure.subplots(2, 3, squeeze=False).ravel()
     for axis, example in zip(panels, examples, strict=False):
         start = example["forecast_from_day"]
@@ -229,5 +229,4 @@ def _example_plot(report: Mapping[str, Any]) -> Figure:
         axis.set_ylim(bottom=0)
     for axis in panels[len(examples) :]:
         axis.set_axis_off()
-    figure.tight_layout()
     return figure
