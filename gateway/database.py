@@ -111,10 +111,14 @@ def insert_or_ignore(session: Session, row: Row) -> bool:
 def upgrade(engine: Engine) -> None:
     """Bring the schema to the version of this program; safe to call from several processes at once.
 
+    Where it has that version already nothing is locked, so that roles can start beside a receiver at work.
+
     Raises:
         DatabaseNotReady: when the database does not answer.
     """
     try:
+        if _found_version(engine) == _needed_version():
+            return
         with engine.begin() as connection:
             if connection.dialect.name == "postgresql":
                 connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _UPGRADE_LOCK})
@@ -131,13 +135,20 @@ def require_current(engine: Engine) -> None:
         DatabaseNotReady: when the database does not answer.
     """
     try:
-        with engine.connect() as connection:
-            found = MigrationContext.configure(connection).get_current_revision()
+        found = _found_version(engine)
     except OperationalError as error:
         raise DatabaseNotReady(type(error.orig).__name__) from error
-    head = ScriptDirectory.from_config(_alembic()).get_current_head()
-    if found != head:
-        raise DatabaseOutdated(f"It has version {found or 'none'}, this program needs {head}.")
+    if found != _needed_version():
+        raise DatabaseOutdated(f"It has version {found or 'none'}, this program needs {_needed_version()}.")
+
+
+def _found_version(engine: Engine) -> str | None:
+    with engine.connect().execution_options(**{_READ_ONLY: True}) as connection:
+        return MigrationContext.configure(connection).get_current_revision()
+
+
+def _needed_version() -> str | None:
+    return ScriptDirectory.from_config(_alembic()).get_current_head()
 
 
 def _alembic(connection: sa.Connection | None = None) -> Config:

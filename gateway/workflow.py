@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from functools import partial
 
 import structlog
 
-from gateway import export
+from gateway import export, housekeeping
 from gateway.context import Gateway
-from gateway.engine import Arguments, Plan, Step
+from gateway.engine import Arguments, Plan, QueueName, Step
 from gateway.stages import deidentification, encoding, forecasting, recording, segmentation
-from gateway.stages.progress import fail
+from gateway.stages.progress import fail, halt_if_superseded, note_seconds
 
 _log = structlog.get_logger()
 STUDY, REPUBLISH, EXPORT, HOUSEKEEPING = "study", "republish", "export", "housekeeping"
@@ -29,7 +30,7 @@ def plans(gateway: Gateway) -> Mapping[str, Plan]:
     ]
     study = [
         _step("deidentify", deidentification.run, gateway),
-        Step("segment", partial(segmentation.run, gateway), "gpu", attempts=2),
+        _step("segment", segmentation.run, gateway, "gpu"),
         _step("record", recording.run, gateway),
         *results,
     ]
@@ -37,12 +38,19 @@ def plans(gateway: Gateway) -> Mapping[str, Plan]:
     return {
         STUDY: Plan(study, on_failure),
         REPUBLISH: Plan(results, on_failure),
-        EXPORT: Plan([_step("export", export.run, gateway)], _note_failure),
+        EXPORT: Plan([Step("export", partial(export.run, gateway))], _note_failure),
+        HOUSEKEEPING: Plan([Step("sweep", partial(housekeeping.run, gateway))], _note_failure),
     }
 
 
-def _step(name: str, run: Callable[[Gateway, Arguments], None], gateway: Gateway) -> Step:
-    return Step(name, partial(run, gateway))
+def _step(name: str, run: Callable[[Gateway, Arguments], None], gateway: Gateway, queue: QueueName = "patient") -> Step:
+    def timed(arguments: Arguments) -> None:
+        halt_if_superseded(gateway, arguments)
+        started = time.monotonic()
+        run(gateway, arguments)
+        note_seconds(gateway, arguments, name, time.monotonic() - started)
+
+    return Step(name, timed, queue, attempts=2 if queue == "gpu" else 3)
 
 
 def _note_failure(arguments: Arguments, error: Exception) -> None:

@@ -35,9 +35,10 @@ from timepoint.small_pacs import SmallPacs, running_small_pacs
 from timepoint_fhir.endpoint import create_endpoint
 
 PACS_AE = "SMALLPACS"
-QUIET_S = 2.0
+QUIET_S = 5.0
 START_TIMEOUT_S = 120.0
 STUDY_TIMEOUT_S = 900.0
+SEND_TRIES = 3
 Report = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
 
@@ -120,10 +121,7 @@ def run_demonstration(
     total = sum(len(files) for files in studies.values())
     sent = 0
     for files in studies.values():
-        outcomes = store(site.pacs.ae_title, remote, files)
-        refused = [o for o in outcomes if not o.stored]
-        if refused:
-            raise DemoFailed(f"the gateway refused {len(refused)} of {len(files)} images: {refused[0].detail}")
+        _send(site.pacs.ae_title, remote, files)
         sent += len(files)
         report("sending over DICOM", sent, total)
     seconds["send"] = time.monotonic() - started
@@ -137,6 +135,20 @@ def run_demonstration(
     gateway.database.dispose()
     url = f"http://{settings.web.host}:{settings.web.port}/"
     return Demonstration(out, entries, seconds | stages, url, studies)
+
+
+def _send(ae_title: str, remote: RemoteAe, files: Sequence[Path]) -> None:
+    """Send a study as a PACS does: what could not be stored for a passing reason is sent again."""
+    left = list(files)
+    for _ in range(SEND_TRIES):
+        outcomes = store(ae_title, remote, left)
+        refused = [o for o in outcomes if not o.stored]
+        left = [file for file, o in zip(left, outcomes, strict=True) if not o.stored]
+        if not left:
+            return
+        if any(not o.retriable for o in refused):
+            break
+    raise DemoFailed(f"the gateway refused {len(left)} of {len(files)} images: {refused[0].detail}")
 
 
 def write_summary(demo: Demonstration) -> Path:

@@ -6,7 +6,7 @@ import structlog
 from sqlmodel import Session
 
 from gateway.context import Gateway
-from gateway.database import session_scope
+from gateway.database import read_scope, session_scope
 from gateway.engine import Arguments, JobHalted
 from gateway.errors import NotFound
 from gateway.quarantine import put_study_aside
@@ -59,6 +59,29 @@ def advance(gateway: Gateway, study_key: str, revision: int, state: StudyState) 
             study.state = state
             session.add(study)
     _log.info("study moved on", study_key=study_key, revision=revision, state=state.value)
+
+
+def halt_if_superseded(gateway: Gateway, arguments: Arguments) -> None:
+    """End the job of a revision that a later one has taken over: late images have reopened the study.
+
+    Raises:
+        JobHalted: when there is a later revision.
+    """
+    study_key, revision = key_and_revision(arguments)
+    with read_scope(gateway.database) as session:
+        latest = require_study(session, study_key).revision
+    if latest != revision:
+        raise JobHalted(f"revision {revision} of study {study_key} was taken over by revision {latest}")
+
+
+def note_seconds(gateway: Gateway, arguments: Arguments, step: str, seconds: float) -> None:
+    """Keep how long a step took beside the evidence of the study."""
+    study_key, _ = key_and_revision(arguments)
+    with session_scope(gateway.database) as session:
+        study = require_study(session, study_key)
+        taken = dict(study.evidence.get("seconds", {}))
+        study.evidence = {**study.evidence, "seconds": {**taken, step: round(seconds, 3)}}
+        session.add(study)
 
 
 def set_aside(

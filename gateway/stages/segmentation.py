@@ -23,7 +23,6 @@ from inference.model_folder import sha256_of
 from inference.study import analyse_series, load_analysis, save_analysis, select_files
 from longitudinal.types import Contrast
 
-
 SHIPPED_MODEL = "segmentation-1"
 
 
