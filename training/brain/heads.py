@@ -30,8 +30,20 @@ OPPOSITE = dict(
 
 FIRST_EXTRACEREBRAL = 500
 
-SIMULATED = {Tissue.AIR: 0, Tissue.CSF: CSF, Tissue.GM: 3, Tissue.WM: 2}
-"""Simulated tissue -> FreeSurfer label; the tissues outside the brain get labels from 500 on."""
+LABEL_OF_TISSUE = {
+    Tissue.AIR: 0,
+    Tissue.CSF: CSF,
+    Tissue.GM: 3,
+    Tissue.WM: 2,
+    Tissue.FAT: 507,
+    Tissue.SKIN: 508,
+    Tissue.EYE: 509,
+    Tissue.MUSCLE: 511,
+    Tissue.VESSEL: 514,
+    Tissue.BONE: 515,
+    Tissue.MARROW: 516,
+}
+"""Simulated tissue -> label of the label maps."""
 
 
 @dataclass(frozen=True)
@@ -74,8 +86,7 @@ def head_from_labels(labels: npt.NDArray[np.int16]) -> Head:
 def simulated_head(seed: int) -> Head:
     """The head of the simulated patient with this seed."""
     head = simulate_head(seed)
-    tissues = tuple(SIMULATED.get(tissue, FIRST_EXTRACEREBRAL + tissue) for tissue in Tissue)
-    return Head(head.tissue, tissues, head.brain)
+    return Head(head.tissue, tuple(LABEL_OF_TISSUE[tissue] for tissue in Tissue), head.brain)
 
 
 def brain_of(labels: npt.NDArray[np.int16]) -> npt.NDArray[np.bool_]:

@@ -1,7 +1,8 @@
-"""Synthetic MR images of a head in any contrast, by domain randomisation (after SynthSeg, arXiv:2107.09559).
+"""Synthetic MR images of a head by domain randomisation (after SynthSeg, arXiv:2107.09559).
 
-A label map is moved and deformed, every tissue gets a random intensity, a tumour may be painted into the brain, and
-what a scanner does is imitated: bias field, thick slices, blur, noise, a limited field of view.
+A label map is moved and deformed, every tissue gets an intensity (most often near that of T1, T1c, T2 or FLAIR, else
+any), a tumour may be painted into the brain, and what a scanner does is imitated: bias field, thick slices, blur,
+noise, a limited field of view.
 """
 
 from __future__ import annotations
@@ -14,7 +15,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from inference.brain import POOL, STRIDE, normalise
-from training.brain.heads import CSF, FIRST_EXTRACEREBRAL, Head
+from longitudinal.types import Contrast
+from training.brain.heads import CSF, FIRST_EXTRACEREBRAL, LABEL_OF_TISSUE, Head
+from training.simulate.anatomy import Tissue
+from training.simulate.mr import TISSUE_SIGNAL
 
 GRID_MM = 1.5
 """Spacing at which images are made; the network sees averages of 2 x 2 x 2 of these voxels."""
@@ -22,6 +26,11 @@ FACTOR = round(POOL / GRID_MM)
 WHITE = (2, 7, 16, 28)
 GREY = (3, 8, 17, 18, 26, 10, 11, 12, 13)
 FLUID = (4, 5, 14, 15, CSF, 72)
+KNOWN = {label: tissue for tissue, label in LABEL_OF_TISSUE.items()} | {
+    label: tissue for group, tissue in ((WHITE, Tissue.WM), (GREY, Tissue.GM), (FLUID, Tissue.CSF)) for label in group
+}
+BRIGHTEST = 1.6
+"""Largest entry of the table of tissue signals."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +70,7 @@ class Synthesiser:
         brain = torch.where(inside, head.brain.flatten()[flat], torch.tensor(False))
         image = self._tissue(classes, head.tissues)
         if self._chance(0.6):
-            for _ in range(self._integer(1, 4)):
+            for _ in range(self._integer(1, 3)):
                 image = self._with_lesion(image, brain)
         image, view = self._scan(image)
         target = functional.avg_pool3d((brain & view).float()[None, None], FACTOR)
@@ -76,8 +85,9 @@ class Synthesiser:
         position = position + self._uniform(-25, 25, 3).view(3, 1, 1, 1)
         matrix = self._affine()
         moved = torch.einsum("ij,j...->i...", matrix, position)
-        for nodes, largest_mm in ((5, 12.0), (10, 4.0)):
-            moved = moved + self._smooth(nodes, size, 3) * self._number(0, largest_mm)
+        coarse = self._smooth(5, [10, 10, 10], 3) * self._number(0, 12)
+        coarse += torch.randn(coarse.shape, generator=self._random) * self._number(0, 4)
+        moved += functional.interpolate(coarse[None], size=size, mode="trilinear", align_corners=True)[0]
         if self._chance(0.5):
             moved[2] = -moved[2]
         return moved + head.centre.view(3, 1, 1, 1)
@@ -93,15 +103,9 @@ class Synthesiser:
         return matrix
 
     def _tissue(self, classes: Tensor, tissues: tuple[int, ...]) -> Tensor:
-        """Intensity 0..1 and texture for each tissue; half the images group tissues as real contrasts do."""
-        mean = self._uniform(0.05, 1.0, len(tissues))
+        """Intensity 0..1 and texture for each tissue."""
+        mean = self._contrast(tissues) if self._chance(0.8) else self._uniform(0.05, 1.0, len(tissues))
         spread = self._uniform(0.0, 0.1, len(tissues)) * self._number(0, 1)
-        if self._chance(0.6):
-            for group in (WHITE, GREY, FLUID):
-                level = self._number(0.05, 1.0)
-                for position, tissue in enumerate(tissues):
-                    if tissue in group:
-                        mean[position] = level + self._number(-0.06, 0.06)
         if self._chance(0.1):
             for position, tissue in enumerate(tissues):
                 if tissue >= FIRST_EXTRACEREBRAL:
@@ -110,9 +114,18 @@ class Synthesiser:
         mean[air] = self._number(0, 0.1) if self._chance(0.2) else 0.0
         spread[air] = 0.0
         size = list(classes.shape)
-        texture = 1 + self._smooth(20, size, 1)[0] * self._number(0, 0.25) + self._smooth(45, size, 1)[0] * 0.08
+        texture = 1 + self._smooth(30, size, 1)[0] * self._number(0, 0.25)
         index = classes.long()
         return mean[index] * texture + spread[index] * torch.randn(size, generator=self._random)
+
+    def _contrast(self, tissues: tuple[int, ...]) -> Tensor:
+        """Intensities near those of one of the four contrasts; what is unknown there is like any other tissue."""
+        table = torch.tensor(TISSUE_SIGNAL[list(Contrast)[self._integer(0, len(Contrast))]]) / BRIGHTEST
+        known = [KNOWN.get(tissue, self._integer(1, len(Tissue))) for tissue in tissues]
+        within = torch.tensor([tissue < FIRST_EXTRACEREBRAL for tissue in tissues])
+        group = torch.randn(len(Tissue), generator=self._random)[known] * 0.12
+        own = torch.randn(len(tissues), generator=self._random) * torch.where(within, 0.05, 0.4)
+        return table[known] * torch.exp(group + own)
 
     def _with_lesion(self, image: Tensor, brain: Tensor) -> Tensor:
         """Paint up to three nested, irregular, heterogeneous shells into the brain."""

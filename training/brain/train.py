@@ -28,8 +28,8 @@ from training.brain.card import model_card
 from training.brain.heads import Head, load_heads, simulated_head
 from training.brain.synthesis import Synthesiser
 
-ARCHITECTURE: dict[str, Any] = {"channels": [24, 48, 72, 96, 96], "residual_units": 2}
-LEARNING_RATE = 1.5e-3
+ARCHITECTURE: dict[str, Any] = {"channels": [16, 32, 64, 96, 96], "residual_units": 2}
+LEARNING_RATE = 2e-3
 AVERAGING = 0.98
 CHECKPOINT_S = 120.0
 SIMULATED_SEED = 770_000
