@@ -25,8 +25,8 @@ from gateway.instance_copies import same_content
 from gateway.instance_facts import InstanceFacts, NotIndexable, read_facts
 from gateway.part10 import EncodedInstance, read_part10
 from gateway.quarantine import Finding, keep
-from gateway.tables import Delivery, Instance, Quarantine, QuarantineKind
-from inference.encoding.identity import is_own_object
+from gateway.sop_classes import ACCEPTED
+from gateway.tables import Delivery, Instance, InstanceRole, Quarantine, QuarantineKind
 
 log = structlog.get_logger(__name__)
 
@@ -88,7 +88,7 @@ class Receiver:
     ) -> Outcome | None:
         """Our own result coming back, or an instance that is stored already: nothing to write."""
         with read_scope(self.engine) as session:
-            if is_own_object(dataset) or _was_delivered(session, facts.sop_instance_uid):
+            if _is_own_result(facts, dataset) or _was_delivered(session, facts.sop_instance_uid):
                 return Outcome(Verdict.OWN_RESULT)
             known = session.exec(
                 select(Instance).where(Instance.sop_instance_uid == facts.sop_instance_uid)
@@ -162,6 +162,14 @@ def rebuild_index(receiver: Receiver) -> int:
     if found:
         log.info("index rebuilt from the image store", instances=found)
     return found
+
+
+def _is_own_result(facts: InstanceFacts, dataset: Dataset) -> bool:
+    if ACCEPTED[facts.sop_class_uid] is not InstanceRole.MATERIAL:
+        return False
+    from inference.encoding.identity import is_own_object  # the encoders load slowly; MR images never need them
+
+    return is_own_object(dataset)
 
 
 def _was_delivered(session: Session, sop_instance_uid: str) -> bool:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
+from psycopg import sql
 
 _BINARIES = Path("/usr/lib/postgresql")
 _USER = "timepoint"
@@ -25,15 +26,17 @@ _START_TIMEOUT_S = 60.0
 
 @dataclass(frozen=True)
 class PostgresCluster:
-    """A running cluster; `new_database` makes an empty database and returns its URL."""
+    """A running cluster; `new_database` makes a database, empty or like `template`, and returns its URL."""
 
     port: int
     pid: int
 
-    def new_database(self) -> str:
+    def new_database(self, template: str = "template1") -> str:
         name = f"t{secrets.token_hex(6)}"
         with psycopg.connect(self._dsn("postgres"), autocommit=True) as connection:
-            connection.execute(f'CREATE DATABASE "{name}"')
+            connection.execute(
+                sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
+            )
         return f"postgresql+psycopg://{_USER}@127.0.0.1:{self.port}/{name}"
 
     def _dsn(self, database: str) -> str:

@@ -1,0 +1,33 @@
+"""A receiver as a process of its own, for tests that kill it: `receiver_process.py DATA_DIR DATABASE_URL QUIET_S`.
+
+Prints its port and serves until it is killed.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+from gateway.blobs import RECEIVED, open_blobs
+from gateway.database import open_database, upgrade
+from gateway.settings import Settings
+from gateway.storage_scp import StorageScp
+
+
+def main() -> None:
+    folder, database_url, quiet_s = sys.argv[1:4]
+    settings = Settings(
+        data_dir=Path(folder), dicom={"port": 0}, database={"url": database_url}, study={"quiet_s": float(quiet_s)}
+    )
+    database = open_database(settings.database.url)
+    upgrade(database)
+    scp = StorageScp(settings, database, open_blobs(settings.storage.url, RECEIVED, settings.storage.min_free_mb))
+    scp.start()
+    sys.stdout.write(f"{scp.port}\n")
+    sys.stdout.flush()
+    while True:
+        time.sleep(60)
+
+
+main()
