@@ -180,8 +180,8 @@ def _name_key(item: Dataset) -> tuple[str, str]:
 def read_segment_volumes(ds: Dataset) -> dict[int, float]:
     """Volume of each segment of a SEG in millilitres, by segment number, counted from its pixels.
 
-    A FRACTIONAL segment counts where it is at least half of the maximum. Slice distance comes from the positions of
-    the frames where they allow it, else from the header.
+    A FRACTIONAL segment counts where it is at least half of the maximum. The slice distance is Spacing Between Slices,
+    where that is absent the smallest step between frame positions, and for a single slice its thickness.
 
     Raises:
         EncodingError: when `ds` is no SEG, or states no pixel spacing.
@@ -217,19 +217,21 @@ def _voxel_volume_ml(ds: Dataset) -> float:
     measures = (shared.get("PixelMeasuresSequence") or first.get("PixelMeasuresSequence") or [Dataset()])[0]
     if "PixelSpacing" not in measures:
         raise EncodingError("the segmentation states no pixel spacing; its volume cannot be computed")
-    stated = measures.get("SpacingBetweenSlices") or measures.get("SliceThickness")
-    distance = float(stated) if stated else _slice_distance(ds)
+    distance = float(measures.get("SpacingBetweenSlices") or 0) or _slice_distance(ds, measures)
     return float(measures.PixelSpacing[0]) * float(measures.PixelSpacing[1]) * distance / 1000
 
 
-def _slice_distance(ds: Dataset) -> float:
+def _slice_distance(ds: Dataset, measures: Dataset) -> float:
     shared = ds.SharedFunctionalGroupsSequence[0]
     frames = ds.PerFrameFunctionalGroupsSequence
     orientation = (shared.get("PlaneOrientationSequence") or frames[0].PlaneOrientationSequence)[0]
     cosines = np.array([float(x) for x in orientation.ImageOrientationPatient])
     normal = np.cross(cosines[:3], cosines[3:])
-    positions = np.array([[float(x) for x in f.PlanePositionSequence[0].ImagePositionPatient] for f in frames])
+    placed = [(frame.get("PlanePositionSequence") or shared.get("PlanePositionSequence"))[0] for frame in frames]
+    positions = np.array([[float(x) for x in place.ImagePositionPatient] for place in placed])
     steps = np.diff(np.unique((positions @ normal).round(3)))
-    if not steps.size:
+    if steps.size:
+        return float(steps.min())
+    if not measures.get("SliceThickness"):
         raise EncodingError("the segmentation has one slice and states no thickness; its volume cannot be computed")
-    return float(steps.min())
+    return float(measures.SliceThickness)

@@ -103,6 +103,11 @@ def _headers(frames: Sequence[SourceFrame]) -> list[Dataset]:
     """Cleaned headers of the source images under the slices, in slice order."""
     first = frames[0]
     if is_multi_frame(first.image):
+        if any(frame.image is not first.image for frame in frames):
+            raise EncodingError(
+                "the stack of the reference series is split over several Enhanced MR instances; a SEG can be "
+                "placed on one of them only, convert the series to classic MR or to one instance"
+            )
         return [_multi_frame_header(first)]
     headers = []
     for frame in frames:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import highdicom as hd
+import numpy as np
 import pytest
+from encoding.source_series import AXIAL, Geometry, SourceSeries, classic
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
-from inference.encoding import EncodingError, is_own_object, read_report, read_segment_volumes
+from inference.encoding import EncodingError, codes, is_own_object, read_report, read_segment_volumes
 
 
 def golden(real_data: Path, name: str) -> Dataset:
@@ -53,6 +56,60 @@ def test_highdicom_report_with_planar_volumetric_and_image_groups(real_data: Pat
 )
 def test_segmentations_of_every_kind(real_data: Path, name: str, expected: dict[int, float]) -> None:
     assert read_segment_volumes(golden(real_data, name)) == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("keep", "spacing", "thickness", "expected_mm"),
+    [(3, 2.5, 9.0, 2.5), (3, None, 9.0, 4.0), (1, None, 9.0, 9.0)],
+)
+def test_slice_distance_is_taken_from_the_best_source(
+    keep: int, spacing: float | None, thickness: float, expected_mm: float
+) -> None:
+    """A segment of `keep` one-voxel frames 4 mm apart, whatever the header states."""
+    ds = one_voxel_frames(keep)
+    measures = ds.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+    measures.SliceThickness = thickness
+    if spacing is None:
+        del measures.SpacingBetweenSlices
+    else:
+        measures.SpacingBetweenSlices = spacing
+    assert read_segment_volumes(ds)[1] == pytest.approx(keep * 2.0 * 3.0 * expected_mm / 1000)
+
+
+def test_a_single_slice_without_any_thickness_is_refused() -> None:
+    ds = one_voxel_frames(1)
+    measures = ds.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+    del measures.SpacingBetweenSlices
+    measures.SliceThickness = None
+    with pytest.raises(EncodingError, match="thickness"):
+        read_segment_volumes(ds)
+
+
+def one_voxel_frames(count: int) -> Dataset:
+    geometry = Geometry(AXIAL, spacing=(4.0, 2.0, 3.0), shape=(5, 8, 8))
+    mask = np.zeros(geometry.shape, np.uint8)
+    mask[1 : 1 + count, 2, 3] = 1
+    description = hd.seg.SegmentDescription(
+        segment_number=1,
+        segment_label="one",
+        segmented_property_category=codes.MORPHOLOGICALLY_ABNORMAL,
+        segmented_property_type=codes.NEOPLASM,
+        algorithm_type="MANUAL",
+    )
+    return hd.seg.Segmentation(
+        classic(SourceSeries(geometry), shuffle=False),
+        mask,
+        "BINARY",
+        [description],
+        hd.UID(),
+        1,
+        hd.UID(),
+        1,
+        "maker",
+        "model",
+        "1",
+        "1",
+    )
 
 
 def test_none_of_them_is_ours(real_data: Path) -> None:

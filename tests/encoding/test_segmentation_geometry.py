@@ -16,7 +16,6 @@ from encoding.source_series import (
     AXIAL,
     CREATED,
     GEOMETRIES,
-    STUDY_UID,
     Geometry,
     SourceSeries,
     classic,
@@ -35,7 +34,8 @@ from inference.encoding import EncodingError, encode_study
 from inference.encoding.segment_plan import PlannedSegment, plan_segments
 from inference.encoding.segmentation import encode_segmentation
 from inference.encoding.source_geometry import match_slices
-from longitudinal.types import Contrast
+from inference.volumes import volume_of
+from longitudinal.types import Contrast, StudyResult
 
 KINDS = ("classic", "enhanced", "enhanced-per-frame")
 MATRIX = [
@@ -224,24 +224,65 @@ def test_source_without_frame_of_reference_is_refused() -> None:
         encode_segmentation(study_result(labels, lesions), labels, lesions, source, CREATED)
 
 
+def test_a_stack_split_over_enhanced_instances_is_refused() -> None:
+    geometry = Geometry(AXIAL)
+    labels, lesions = masks(geometry)
+    halves = [enhanced(SourceSeries(geometry)), enhanced(SourceSeries(geometry))]
+    halves[1].SOPInstanceUID += ".2"
+    for half, frames in zip(halves, (slice(0, 4), slice(4, None)), strict=True):
+        half.PerFrameFunctionalGroupsSequence = half.PerFrameFunctionalGroupsSequence[frames]
+        half.NumberOfFrames = len(half.PerFrameFunctionalGroupsSequence)
+    with pytest.raises(EncodingError, match="several Enhanced"):
+        encode_segmentation(study_result(labels, lesions), labels, lesions, halves, CREATED)
+
+
+def test_real_enhanced_image(real_data: Path) -> None:
+    """An Enhanced MR image of a Siemens XA scanner; the grid is read by the code that the analysis uses."""
+    image = dcmread(real_data / "dicom" / "enhanced" / "6_1.dcm")
+    labels, result = one_lesion(volume_of([image]).volume.get_geometry(), image.StudyInstanceUID, 2)
+    lesions = labels.with_array((labels.array > 0).astype(np.uint8))
+    encoded = encode_study(result, labels, lesions, {Contrast.T1C: [image]}, Contrast.T1C, CREATED)
+    assert encoded.segmentation is not None
+    segmentation = hd.seg.Segmentation.from_dataset(encoded.segmentation)
+    back = segmentation.get_volume(segment_numbers=[1], combine_segments=True)
+    assert np.array_equal(on_label_grid(back.array > 0, back.affine, labels), labels.array > 0)
+
+
+def one_lesion(geometry: hd.VolumeGeometry, study_uid: str, first: int) -> tuple[Volume, StudyResult]:
+    """A lesion on three slices from `first` on."""
+    array = np.zeros(geometry.spatial_shape, np.uint8)
+    array[first : first + 3, 10:21, 13:36] = 3
+    array[first + 1, 12:15, 14:25] = 1
+    labels = geometry.with_array(array)
+    base = study_result(*masks(Geometry(AXIAL)))
+    measured = measure(labels, geometry.with_array((array > 0).astype(np.uint8)), 1)
+    lesion = replace(base.lesions[0], measurement=measured, changes=())
+    return labels, replace(base, study_instance_uid=study_uid, lesions=(lesion,))
+
+
 def test_real_oblique_series(real_data: Path, tmp_path: Path) -> None:
     """384 oblique slices as a scanner wrote them: the grid is found and the mask comes back."""
     with zipfile.ZipFile(real_data / "dicom" / "t1_oblique_384.zip") as archive:
         archive.extractall(tmp_path)
     images = [dcmread(f, stop_before_pixels=True) for f in tmp_path.rglob("*") if f.is_file()]
     images = [ds for ds in images if "ImagePositionPatient" in ds]
-    geometry = hd.get_volume_from_series([dcmread(ds.filename) for ds in images]).get_geometry()
-    array = np.zeros(geometry.spatial_shape, np.uint8)
-    array[40:44, 60:71, 80:93] = 3
-    array[41:43, 62:65, 81:92] = 1
-    owner = (array > 0).astype(np.uint8)
-    labels, lesions = geometry.with_array(array), geometry.with_array(owner)
-    base = study_result(*masks(Geometry(AXIAL)))
-    lesion = replace(base.lesions[0], measurement=measure(labels, lesions, 1), changes=())
-    result = replace(base, study_instance_uid=images[0].StudyInstanceUID, lesions=(lesion,))
-    assert images[0].StudyInstanceUID != STUDY_UID
+    normal = np.cross(images[0].ImageOrientationPatient[3:], images[0].ImageOrientationPatient[:3])
+    images.sort(key=lambda ds: float(np.dot(normal, ds.ImagePositionPatient)))
+    ends = [np.array(ds.ImagePositionPatient, float) for ds in (images[0], images[-1])]
+    geometry = hd.VolumeGeometry.from_attributes(
+        image_position=images[0].ImagePositionPatient,
+        image_orientation=images[0].ImageOrientationPatient,
+        rows=images[0].Rows,
+        columns=images[0].Columns,
+        pixel_spacing=images[0].PixelSpacing,
+        spacing_between_slices=float(np.linalg.norm(ends[1] - ends[0])) / (len(images) - 1),
+        number_of_frames=len(images),
+        coordinate_system="PATIENT",
+    )
+    labels, result = one_lesion(geometry, images[0].StudyInstanceUID, 40)
+    lesions = labels.with_array((labels.array > 0).astype(np.uint8))
     encoded = encode_study(result, labels, lesions, {Contrast.T1C: images}, Contrast.T1C, CREATED)
     assert encoded.segmentation is not None
     segmentation = hd.seg.Segmentation.from_dataset(encoded.segmentation)
     back = segmentation.get_volume(segment_numbers=[1], combine_segments=True)
-    assert np.array_equal(on_label_grid(back.array > 0, back.affine, labels), array > 0)
+    assert np.array_equal(on_label_grid(back.array > 0, back.affine, labels), labels.array > 0)
