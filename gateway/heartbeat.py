@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 import socket
+from pathlib import Path
 
 from sqlmodel import select
 
@@ -14,7 +15,9 @@ from gateway.database import read_scope, session_scope
 from gateway.tables import WorkerBeat
 
 BEAT_S = 10.0
+RECEIVER_BEAT_S = 2.0
 SILENT_AFTER = dt.timedelta(seconds=60)
+RECEIVER_SILENT_AFTER = dt.timedelta(seconds=6)
 
 
 def beat(gateway: Gateway, executor_id: str, role: str) -> None:
@@ -30,6 +33,27 @@ def silent_workers(gateway: Gateway, own_id: str) -> list[str]:
     with read_scope(gateway.database) as session:
         rows = session.exec(select(WorkerBeat).where(WorkerBeat.role == "work")).all()
     return [r.executor_id for r in rows if r.executor_id != own_id and utc_now() - r.at > SILENT_AFTER]
+
+
+def listening_since(gateway: Gateway) -> dt.datetime | None:
+    """Since when every living receiver has been listening without a break; None while none listens.
+
+    Silence counts as the end of a study only while somebody listened: images that could not be delivered because
+    the receiver was down are still to come.
+    """
+    with read_scope(gateway.database) as session:
+        rows = session.exec(select(WorkerBeat).where(WorkerBeat.role == "receive")).all()
+    alive = [row.started_at for row in rows if utc_now() - row.at < RECEIVER_SILENT_AFTER]
+    return max(alive, default=None)
+
+
+def forget_the_dead(gateway: Gateway, role: str) -> None:
+    """Take down the signs of life of processes of this machine that are gone (killed, or lost with a restart)."""
+    with session_scope(gateway.database) as session:
+        mine = select(WorkerBeat).where(WorkerBeat.role == role, WorkerBeat.host == socket.gethostname())
+        for row in session.exec(mine).all():
+            if not Path(f"/proc/{row.pid}").exists():
+                session.delete(row)
 
 
 def leave(gateway: Gateway, executor_id: str) -> None:

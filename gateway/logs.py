@@ -32,7 +32,7 @@ _ALSO = {
 }  # fmt: skip
 _ALLOWED = {"patient_key", "study_key", "series_number", "instance_number"}
 _LOUD_LIBRARIES = ("pydicom", "pynetdicom", "highdicom", "httpx", "httpcore", "urllib3")
-_CHATTY_LIBRARIES = ("alembic", "apscheduler", "uvicorn")
+_CHATTY_LIBRARIES = ("alembic", "apscheduler", "httpx2", "uvicorn")
 
 
 def configure_logging(settings: Log) -> None:

@@ -6,6 +6,7 @@ way is finished or left where the next start takes it up.
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import signal
 import socket
@@ -15,13 +16,22 @@ from contextlib import contextmanager
 
 import structlog
 
+from gateway.column_types import utc_now
 from gateway.completion import close_due_studies
 from gateway.context import Gateway, open_gateway
 from gateway.courier import deliver_due
 from gateway.engine import QueueName
 from gateway.errors import Retriable
 from gateway.executor_name import claim_executor_name
-from gateway.heartbeat import BEAT_S, beat, leave, silent_workers
+from gateway.heartbeat import (
+    BEAT_S,
+    RECEIVER_BEAT_S,
+    beat,
+    forget_the_dead,
+    leave,
+    listening_since,
+    silent_workers,
+)
 from gateway.relay import relay_outbox
 from gateway.settings import Settings
 from gateway.storage_scp import StorageScp
@@ -55,10 +65,11 @@ def run_receive(settings: Settings, supervised: bool = False) -> None:
     gateway = open_gateway(settings)
     name = f"{socket.gethostname()}-receive-{os.getpid()}"
     with until_told_to_stop(supervised) as stop:
+        forget_the_dead(gateway, "receive")
         scp = StorageScp(settings, gateway.database, gateway.received)
         scp.start()
         _log.info("receiving", ae_title=settings.dicom.ae_title, port=scp.port)
-        beat_until(gateway, name, "receive", stop)
+        beat_until(gateway, name, "receive", stop, RECEIVER_BEAT_S)
         scp.stop()
     leave(gateway, name)
 
@@ -77,7 +88,7 @@ def run_work(settings: Settings, queues: Sequence[QueueName], supervised: bool =
         engine.start(plans(gateway), queues)
         scheduler = start_scheduler(gateway)
         threads = [
-            _every(CLOSER_S, lambda: close_due_studies(gateway.database, settings), stop, "closer"),
+            _every(CLOSER_S, lambda: _close_quiet_studies(gateway), stop, "closer"),
             _every(CLOSER_S, lambda: relay_outbox(gateway, engine), stop, "relay"),
             _every(COURIER_S, lambda: deliver_due(gateway), stop, "courier"),
             _every(BEAT_S, lambda: engine.recover(silent_workers(gateway, executor.name)), stop, "takeover"),
@@ -92,14 +103,22 @@ def run_work(settings: Settings, queues: Sequence[QueueName], supervised: bool =
     executor.release()
 
 
-def beat_until(gateway: Gateway, name: str, role: str, stop: threading.Event) -> None:
+def _close_quiet_studies(gateway: Gateway) -> None:
+    """Decide on due studies, once a receiver has listened for a whole quiet time."""
+    since = listening_since(gateway)
+    quiet = dt.timedelta(seconds=gateway.settings.study.quiet_s)
+    if since is not None and utc_now() - since >= quiet:
+        close_due_studies(gateway.database, gateway.settings)
+
+
+def beat_until(gateway: Gateway, name: str, role: str, stop: threading.Event, every_s: float = BEAT_S) -> None:
     """Write the sign of life of a role until it is told to stop."""
     while True:
         try:
             beat(gateway, name, role)
         except Retriable as error:
             _log.warning("no sign of life could be written", error=type(error).__name__)
-        if stop.wait(BEAT_S):
+        if stop.wait(every_s):
             return
 
 

@@ -23,10 +23,13 @@ def serve(
         show_json(settings.printable())
         return
     from gateway.context import open_gateway
+    from gateway.heartbeat import forget_the_dead
     from gateway.roles import until_told_to_stop
     from gateway.supervisor import run_all_roles
 
-    open_gateway(settings).database.dispose()  # schema and folders are made once, before the roles start side by side
+    gateway = open_gateway(settings)  # schema and signs of life are put in order once, before the roles start
+    forget_the_dead(gateway, "receive")
+    gateway.database.dispose()
     with until_told_to_stop(supervised=False) as told:
         run_all_roles(config, told)
 
