@@ -7,7 +7,6 @@ import pwd
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -17,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
+from peers.ports import free_port
 from psycopg import sql
 
 _BINARIES = Path("/usr/lib/postgresql")
@@ -93,7 +93,7 @@ def _initialise(binaries: Path, folder: Path, user: str | None) -> None:
 
 @contextmanager
 def _server(binaries: Path, folder: Path, user: str | None) -> Iterator[PostgresCluster]:
-    port = _free_port()
+    port = free_port()
     settings = [f"port={port}", "listen_addresses=127.0.0.1", f"unix_socket_directories={folder}", "fsync=off"]
     options = [part for setting in settings for part in ("-c", setting)]
     with (folder / "log").open("wb") as log:
@@ -118,9 +118,3 @@ def _await_answer(cluster: PostgresCluster, process: subprocess.Popen[bytes], lo
         except psycopg.OperationalError:
             time.sleep(0.05)
     raise RuntimeError(f"PostgreSQL did not start: {log.read_text()[-500:]}")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
