@@ -27,6 +27,15 @@ _STAND_INS = {
 }
 _MISSING_SHARES = {Contrast.T1C: 0.03, Contrast.T1: 0.07, Contrast.T2: 0.07, Contrast.FLAIR: 0.03}
 
+_TISSUE_SD = 0.12
+_LESION_SD = {
+    Compartment.NECROTIC: 0.22,
+    Compartment.OEDEMA: 0.10,
+    Compartment.ENHANCING: 0.18,
+    Compartment.CAVITY: 0.12,
+}
+"""SD of the logarithm of signal levels; real enhancement and necrosis vary most."""
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -76,7 +85,7 @@ def draw_sample(rng: np.random.Generator, case: Case, spacing_mm: float) -> Samp
 
 def _signal(rng: np.random.Generator, case: Case, contrast: Contrast, spacing_mm: float) -> FloatArray:
     """The noise-free signal with randomised levels."""
-    levels = np.array(TISSUE_SIGNAL[contrast]) * np.exp(rng.normal(0, 0.10, len(Tissue)))
+    levels = np.array(TISSUE_SIGNAL[contrast]) * np.exp(rng.normal(0, _TISSUE_SD, len(Tissue)))
     image = levels.astype(np.float32)[case.tissue]
     inside = (case.tissue >= Tissue.CSF) & (case.tissue <= Tissue.WM)
     fractions = ((Tissue.CSF, case.csf), (Tissue.GM, case.gm), (Tissue.WM, case.wm))
@@ -101,7 +110,7 @@ def _paint(rng: np.random.Generator, image: FloatArray, case: Case, contrast: Co
                 continue
             core = compartment is Compartment.NECROTIC
             name = ("diffuse" if diffuse else "necrotic") if core else compartment.value
-            level = np.float32(table[name] * np.exp(rng.normal(0, 0.10)))
+            level = np.float32(table[name] * np.exp(rng.normal(0, _LESION_SD[compartment])))
             share = np.float32(rng.uniform(0.65, 0.9) if compartment is Compartment.OEDEMA else rng.uniform(0.9, 1.0))
             image[where] = share * level * uneven[where] + (1 - share) * image[where]
 
@@ -124,6 +133,10 @@ def _distractors(
         strands = smooth_field(rng, case.labels.shape, spacing_mm, 9.0) > rng.uniform(1.6, 2.2)
         deep = ndi.binary_erosion(case.brain > 0, iterations=round(12 / spacing_mm))
         out.append((strands & healthy & deep & (case.csf > 150), {Contrast.T1C: float(rng.uniform(2.5, 5.0))}))
+    if rng.random() < 0.5:
+        vessels = smooth_field(rng, case.labels.shape, spacing_mm, float(rng.uniform(5, 8))) > rng.uniform(2.3, 3.0)
+        dark = {Contrast.T2: float(rng.uniform(0.4, 0.9)), Contrast.FLAIR: float(rng.uniform(0.6, 1.0))}
+        out.append((vessels & healthy & (case.wm < 128), {Contrast.T1C: float(rng.uniform(1.5, 2.5))} | dark))
     return out
 
 

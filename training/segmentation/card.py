@@ -10,14 +10,14 @@ def model_card(card: dict[str, Any]) -> str:
     training = card["training"]
     return f"""# {card["name"]} {card["version"]}: brain tumour compartments
 
-A 3-D U-Net ({", ".join(str(c) for c in card["architecture"]["channels"])} channels) at {card["spacing_mm"]} mm over the
+A 3-D U-Net at {card["spacing_mm"]} mm over the
 brain. Input channels in this order: {", ".join(card["channels"])}; {card["normalisation"]}. Output: softmax over
 background, necrotic or non-enhancing core (1), oedema (2), enhancing tumour (3), resection cavity (4).
 
 ## Training
-{training["steps"]} steps ({training["batch"]} patches each, whole brains at the end) in {training["minutes"]} minutes
-on {training["device"]} (`python -m training.segmentation.train`), on {training["heads"]} simulated heads with two sets of
-tumours each.
+{training["steps"]} steps ({training["batch"]} patches each, whole brains at the end), {training["minutes"]} minutes on
+{training["device"]} (`python -m training.segmentation.train`); {training["heads"]} simulated heads, two sets of tumours
+each.
 **No real MR image was used.** The heads are deformations of one averaged template (ICBM 152) with skull, scalp and
 face built around it; tumours are simulated; signal levels, texture, bias field, noise, slice thickness (1-6.5 mm, any
 plane), residual misregistration, brain mask errors and missing contrasts are randomised.

@@ -175,7 +175,8 @@ class Trainer:
 def export(settings: Settings, trainer: Trainer) -> None:
     """Write the model folder from the averaged weights; figures are added by `training.segmentation.evaluate`."""
     settings.out.mkdir(parents=True, exist_ok=True)
-    save_file({k: v.contiguous().cpu() for k, v in trainer.average.items()}, settings.out / WEIGHTS_NAME)
+    # Half precision halves the file; the network computes in single precision from it.
+    save_file({k: v.half().contiguous().cpu() for k, v in trainer.average.items()}, settings.out / WEIGHTS_NAME)
     card: dict[str, Any] = {
         "name": "timepoint-segmentation",
         "version": VERSION,

@@ -86,7 +86,7 @@ def simulate_patient(index: int, timepoints: int, seed: int) -> Patient:
     return Patient(
         index=index,
         seed=int(np.random.SeedSequence([seed, index]).generate_state(1)[0]),
-        patient_id=f"SIM{seed % 1000:03d}-{index + 1:04d}",
+        patient_id=f"SIM{seed}-{index + 1:04d}",
         issuer="SIMULATION",
         name=name,
         character_set=characters,
