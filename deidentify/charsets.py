@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
+from functools import lru_cache
 
 from pydicom.charset import convert_encodings, decode_bytes, encode_string, python_encoding
 from pydicom.dataset import Dataset
 
 from deidentify.errors import RefusalCode, Refused
+from deidentify.quiet import quiet
 
 DEFAULT = ("",)
+_REPLACEMENT = "\ufffd"
 _DELIMITERS = {ord("\\"), ord("^"), ord("=")}
 
 
@@ -33,20 +35,30 @@ def declared(ds: Dataset, inherited: tuple[str, ...] = DEFAULT) -> tuple[str, ..
 
 def decode(value: bytes, terms: Sequence[str]) -> str:
     """Text of an element under the declared terms. Raises `Refused` when the bytes do not belong to them."""
+    encodings = _python_names(tuple(terms))
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            encodings = convert_encodings(list(terms))
-            if b"\x1b" in value:
-                return decode_bytes(value, encodings, _DELIMITERS)
+        if b"\x1b" not in value:
             return value.decode(encodings[0])
-    except (UnicodeError, LookupError, UserWarning):
+        with quiet():
+            text = decode_bytes(value, encodings, _DELIMITERS)
+    except (UnicodeError, LookupError):
+        text = _REPLACEMENT
+    if _REPLACEMENT in text:
         message = "an identifying text cannot be decoded in the declared Specific Character Set"
-        raise Refused(RefusalCode.CHARACTER_SET, message) from None
+        raise Refused(RefusalCode.CHARACTER_SET, message)
+    return text
+
+
+@lru_cache(maxsize=64)
+def _python_names(terms: tuple[str, ...]) -> list[str]:
+    with quiet():
+        return convert_encodings(list(terms))
 
 
 def encodings_of(text: str, terms: Sequence[str]) -> set[bytes]:
     """The byte forms in which `text` could stand in a file that declares these terms, and in UTF-8 and Latin-1."""
+    if text.isascii():
+        return {text.encode("ascii")}
     forms: set[bytes] = set()
     for encoding in ("utf-8", "latin-1"):
         try:
@@ -54,9 +66,10 @@ def encodings_of(text: str, terms: Sequence[str]) -> set[bytes]:
         except UnicodeEncodeError:
             continue
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            forms.add(encode_string(text, convert_encodings(list(terms))))
-    except (UnicodeError, LookupError, UserWarning):
+        with quiet():
+            declared_form = encode_string(text, _python_names(tuple(terms)))
+    except (UnicodeError, LookupError):
         return forms
+    if b"?" not in declared_form:  # pydicom puts it where the character set has no such letter
+        forms.add(declared_form)
     return forms

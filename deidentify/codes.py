@@ -35,8 +35,7 @@ _PUBLISHED: dict[str, str] = {
     "NEU": r"[0-9\-]{1,8}",
     "UBERON": r"\d{7}",
     "99QIICR": r"\d{6}",
-    "99TIMEPOINT": r"[A-Za-z][A-Za-z\-]{0,15}|\d{1,4}",
-    "99HIGHDICOM": r"[A-Za-z\-]{1,16}",
+    "99TIMEPOINT": r"TP\d{3}",
 }
 _PATTERNS = {scheme: re.compile(pattern) for scheme, pattern in _PUBLISHED.items()}
 _PRIVATE_SCHEME = re.compile(r"99[A-Z_]{1,14}|L")
@@ -45,10 +44,13 @@ _SCHEME_VERSION = re.compile(r"\d{1,2}(?:\.\d{1,2})*|\d{4}[A-Za-z]|20[0-4]\d(?:0
 
 @cache
 def _meanings(scheme: str) -> dict[str, str]:
-    """Published meanings by code value, as pydicom packages them."""
-    if scheme not in codes.schemes():
-        return {}
-    return {code.value: code.meaning for code in getattr(codes, scheme).concepts.values()}
+    """The shortest published meaning by code value, as pydicom packages them."""
+    found: dict[str, str] = {}
+    if scheme in codes.schemes():
+        for code in getattr(codes, scheme).concepts.values():
+            if code.value not in found or len(code.meaning) < len(found[code.value]):
+                found[code.value] = code.meaning
+    return found
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,9 @@ def clean(item: Dataset, identifiers: Collection[str], token: Callable[[str], st
         scheme = _private_scheme(scheme, identifiers)
         kept_value = value if value and text.clean(value, identifiers) == value else token(value)
         published = None
-    kept_meaning = published if published is not None and published.isascii() else text.clean(meaning, identifiers)
+    kept_meaning = text.clean(meaning, identifiers)
+    if kept_meaning != meaning and published is not None and published.isascii():
+        kept_meaning = published
     if not kept_meaning or text.names_subject(kept_meaning, identifiers):
         kept_meaning = UNSPECIFIED
     kept_version = version if _SCHEME_VERSION.fullmatch(version) and version not in identifiers else ""

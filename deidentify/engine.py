@@ -19,6 +19,7 @@ from deidentify.keys import KeyRing
 from deidentify.ledger import Ledger, Outcome, Path
 from deidentify.plan import Plan, Rule, plan_for
 from deidentify.profile import Profile
+from deidentify.quiet import quiet
 from deidentify.rules import Action
 from deidentify.stamp import stamp
 from deidentify.subject import Subject
@@ -43,6 +44,7 @@ class Deidentified:
     charsets: tuple[str, ...]
 
 
+@quiet()
 def deidentify(ds: Dataset, subject: Subject, keys: KeyRing, profile: Profile) -> Deidentified:
     """De-identify one instance; `ds` is not changed.
 

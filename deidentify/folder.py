@@ -19,6 +19,7 @@ from deidentify.errors import FolderError, RefusalCode, Refused
 from deidentify.identity import Claim, Identities, claim_of
 from deidentify.keys import KeyRing
 from deidentify.profile import Profile
+from deidentify.quiet import quiet
 from deidentify.reading import PARSER_ERRORS, read_file
 from deidentify.subject import Subject, identifiers_of
 from deidentify.verification import verify_bytes
@@ -128,6 +129,7 @@ def _survey(source: Path, paths: list[Path]) -> _Survey:
     return survey
 
 
+@quiet()
 def _header(path: Path) -> Dataset:
     """The few attributes that tell who it is, without reading the rest of the file."""
     try:

@@ -7,6 +7,7 @@ import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 from pydicom.dataset import Dataset
@@ -15,17 +16,28 @@ from pydicom.errors import InvalidDicomError
 from deidentify import charsets
 from deidentify.elements import tags_of, text_of
 from deidentify.errors import FolderError, Refused
+from deidentify.needles import Needles, needles_for
+from deidentify.quiet import quiet
 from deidentify.reading import PARSER_ERRORS, read_file
 from deidentify.residue import residue
 from deidentify.subject import Subject, identifiers_of
 from deidentify.text import vocabulary
-from deidentify.verification import Finding, FindingCode, container_findings, parse, verify_bytes
+from deidentify.verification import (
+    Finding,
+    FindingCode,
+    container_findings,
+    identifier_findings,
+    parse,
+    uid_findings,
+    verify_bytes,
+)
 from deidentify.vrs import vr_of
 
 _NAME = re.compile(r"(?:2\.25\.\d{1,39}|[A-Z2-7]{16})(?:\.dcm)?")
 _DATE = re.compile(r"(?:18|19|20)\d{6}")
 
 
+@quiet()
 def verify_folder(folder: Path, against: Path | None = None) -> list[Finding]:
     """Residual identifiers in the files below `folder`; empty when nothing was found.
 
@@ -80,6 +92,12 @@ class _Originals:
                 originals.by_pixels.setdefault(digest, set()).update(identifiers)
         return originals
 
+    @cached_property
+    def needles(self) -> Needles:
+        pooled = tuple(sorted(self.pooled))
+        found = (needle for terms in self.charsets for needle in needles_for(pooled, terms).anywhere)
+        return Needles(tuple(sorted(set(found))), frozenset())
+
 
 def _is_common(text: str) -> bool:
     """A date, a short word, or a name that is a word of the vocabulary."""
@@ -109,8 +127,9 @@ def _file(data: bytes, originals: _Originals | None) -> list[Finding]:
     found = list(container_findings(data, ds)) + list(residue(ds, dt.datetime.now(dt.UTC).date()))
     if originals is None:
         return found
-    identifiers = originals.pooled | originals.by_pixels.get(_pixel_digest(ds), set())
-    subject = Subject(b"", tuple(sorted(identifiers)))
-    for terms in sorted(originals.charsets):
-        found += verify_bytes(data, subject, originals.uids, terms)
+    subject = Subject(b"", tuple(sorted(originals.by_pixels.get(_pixel_digest(ds), ()))))
+    found += uid_findings(data, ds, originals.uids)
+    found += identifier_findings(data, originals.needles)
+    for terms in sorted(originals.charsets) if subject.identifiers else ():
+        found += verify_bytes(data, subject, (), terms)
     return list(dict.fromkeys(found))

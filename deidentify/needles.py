@@ -10,9 +10,8 @@ from functools import lru_cache
 from itertools import pairwise
 
 from deidentify.charsets import encodings_of
-from deidentify.subject import GENERIC, UMLAUTS, fold
+from deidentify.subject import UMLAUTS, fold, significant_words
 
-_WORD = re.compile(r"[^\W_]+")
 SHORTEST = 5
 """Bytes: a four-letter word is found by chance in names of the standard itself."""
 
@@ -52,7 +51,7 @@ def _forms(identifier: str) -> Iterator[str]:
     if date is not None:
         yield from _date_forms(date)
         return
-    words = [word for word in _WORD.findall(identifier) if fold(word) not in GENERIC]
+    words = significant_words(identifier)
     for pair in pairwise(words):
         yield "".join(pair)
         yield "".join(reversed(pair))
@@ -62,7 +61,8 @@ def _forms(identifier: str) -> Iterator[str]:
         yield "".join(words)
     for word in words:
         yield word
-        yield from {fold(word), fold(word.translate(UMLAUTS))} - {word}
+        if not word.isascii():
+            yield from {fold(word), fold(word.translate(UMLAUTS))}
 
 
 def _cases(form: str) -> Iterable[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-import warnings
 import zlib
 from io import BytesIO
 from pathlib import Path
@@ -13,6 +12,7 @@ from pydicom.dataset import Dataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
 
 from deidentify.errors import RefusalCode, Refused
+from deidentify.quiet import quiet
 
 _DICM = b"DICM"
 PARSER_ERRORS = (
@@ -27,8 +27,7 @@ def read(data: bytes) -> Dataset:
     if data[128:132] != _DICM:
         raise Refused(RefusalCode.NOT_DICOM, "not a DICOM file (no DICM prefix after the preamble)")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with quiet():
             return pydicom.dcmread(BytesIO(data))
     except InvalidDicomError:
         raise Refused(RefusalCode.NOT_DICOM, "not a DICOM file") from None

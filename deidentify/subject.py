@@ -16,6 +16,7 @@ from pydicom.sequence import Sequence
 
 from deidentify import charsets
 from deidentify.elements import tags_of
+from deidentify.quiet import quiet
 from deidentify.tables import words_of
 
 _KEYWORDS = (
@@ -51,8 +52,16 @@ _DATETIME = re.compile(r"(?:19|20)\d{12}(?:\.\d+)?(?:[+-]\d{4})?")
 
 def fold(text: str) -> str:
     """Lower case without accents: `MÜLLER` and `Müller` become `muller`."""
+    if text.isascii():
+        return text.lower()
     decomposed = unicodedata.normalize("NFKD", text.casefold())
     return "".join(char for char in decomposed if not unicodedata.combining(char))
+
+
+def significant_words(identifier: str) -> list[str]:
+    """The words that can tell a person: not those of any hospital, nor those of a maker within a technical name."""
+    common = GENERIC | VENDORS if any(map(str.isdigit, identifier)) else GENERIC
+    return [word for word in _WORD.findall(identifier) if fold(word) not in common]
 
 
 @dataclass(frozen=True)
@@ -69,18 +78,12 @@ class Subject:
     @cached_property
     def words(self) -> frozenset[str]:
         """The single words of the identifiers, folded, two characters and longer; a fold of ISO umlauts as well."""
-        found: set[str] = set()
-        for identifier in self.identifiers:
-            for text in (identifier, identifier.translate(UMLAUTS)):
-                found.update(word for word in _WORD.findall(fold(text)) if len(word) > 1)
-        return frozenset(found - GENERIC)
+        words = {word for identifier in self.identifiers for word in significant_words(identifier)}
+        folded = {fold(form) for word in words for form in (word, word.translate(UMLAUTS))}
+        return frozenset(word for word in folded if len(word) > 1)
 
 
-_UMLAUTS = str.maketrans(
-    {"ä": "ae", "ö": "oe", "ü": "ue", "Ä": "AE", "Ö": "OE", "Ü": "UE", "ß": "ss", "å": "aa", "ø": "oe"}
-)
-
-
+@quiet()
 def identifiers_of(ds: Dataset) -> tuple[str, ...]:
     """Names, IDs, dates and places in a dataset and its sequences, sorted, each once.
 
@@ -116,5 +119,5 @@ def _values(ds: Dataset, tag: int, terms: tuple[str, ...]) -> Iterator[str]:
         text = value.strip(" \0")
         if tag in _ORGANISATIONS:
             yield from (word for word in _WORD.findall(text) if fold(word) not in GENERIC | VENDORS)
-        elif text:
+        elif _WORD.search(text):
             yield text[:8] if _DATETIME.fullmatch(text) else text

@@ -8,10 +8,13 @@ import pydicom
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID
 
+from deidentify.quiet import quiet
+
 IMPLEMENTATION_CLASS_UID = UID("2.25.174956568003172064730067765053729663849")
 IMPLEMENTATION_VERSION_NAME = "TIMEPOINT_DEID_1"
 
 
+@quiet()
 def to_bytes(dataset: Dataset) -> bytes:
     """Encode a dataset that `engine.deidentify` returned, in the transfer syntax that its file meta names.
 
