@@ -15,7 +15,8 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Engine, make_url
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlmodel import Session
 
 from gateway.errors import DatabaseNotReady, DatabaseOutdated
@@ -24,6 +25,7 @@ from gateway.tables import Row
 MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY_TIMEOUT_S = 30
 _READ_ONLY = "timepoint_read_only"
+_UNAVAILABLE = (OperationalError, InterfaceError, PoolTimeout)
 _UPGRADE_LOCK = 0x7469_6D65_706F_696E  # "timepoin": one upgrade at a time on PostgreSQL
 
 
@@ -80,8 +82,8 @@ def session_scope(engine: Engine) -> Iterator[Session]:
     try:
         with Session(engine, expire_on_commit=False) as session, session.begin():
             yield session
-    except OperationalError as error:
-        raise DatabaseNotReady(type(error.orig).__name__) from error
+    except _UNAVAILABLE as error:
+        raise _not_ready(error) from error
 
 
 @contextmanager
@@ -92,8 +94,8 @@ def read_scope(engine: Engine) -> Iterator[Session]:
             with Session(connection, expire_on_commit=False) as session:
                 yield session
             connection.rollback()
-    except OperationalError as error:
-        raise DatabaseNotReady(type(error.orig).__name__) from error
+    except _UNAVAILABLE as error:
+        raise _not_ready(error) from error
 
 
 def insert_or_ignore(session: Session, row: Row) -> bool:
@@ -123,8 +125,8 @@ def upgrade(engine: Engine) -> None:
             if connection.dialect.name == "postgresql":
                 connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _UPGRADE_LOCK})
             command.upgrade(_alembic(connection), "head")
-    except OperationalError as error:
-        raise DatabaseNotReady(type(error.orig).__name__) from error
+    except _UNAVAILABLE as error:
+        raise _not_ready(error) from error
 
 
 def require_current(engine: Engine) -> None:
@@ -136,8 +138,8 @@ def require_current(engine: Engine) -> None:
     """
     try:
         found = _found_version(engine)
-    except OperationalError as error:
-        raise DatabaseNotReady(type(error.orig).__name__) from error
+    except _UNAVAILABLE as error:
+        raise _not_ready(error) from error
     if found != _needed_version():
         raise DatabaseOutdated(f"It has version {found or 'none'}, this program needs {_needed_version()}.")
 
@@ -156,3 +158,10 @@ def _alembic(connection: sa.Connection | None = None) -> Config:
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     config.attributes["connection"] = connection
     return config
+
+
+def _not_ready(error: SQLAlchemyError) -> DatabaseNotReady:
+    """The driver's own sentence, which has no row values in it, unlike SQLAlchemy's with its statement."""
+    cause = getattr(error, "orig", None) or error
+    lines = str(cause).strip().splitlines()
+    return DatabaseNotReady(f"({lines[0] if lines else type(cause).__name__})")

@@ -1,0 +1,95 @@
+"""When disk or database fail, the sender is told to try again (A700), nothing is lost, and it goes on by itself."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import replace
+from pathlib import Path
+
+import psycopg
+import pytest
+from gateway_receive.mr_images import mr_image, mr_series
+from gateway_receive.node import Node, make_node
+from gateway_receive.senders import associate, send
+from peers.postgres import PostgresCluster
+from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
+from sqlalchemy import event
+
+from gateway.database import open_database, session_scope
+from gateway.errors import DatabaseNotReady
+from gateway.tables import Instance
+from longitudinal.types import Contrast
+
+STUDY = "1.2.840.99.1"
+
+
+def test_a_broken_image_store_is_told_and_recovers(tmp_path: Path) -> None:
+    node = make_node(tmp_path / "data")
+    (tmp_path / "file").write_text("where the folder should be")
+    with node.listening() as scp:
+        association = associate(scp.port, [(MRImageStorage, ExplicitVRLittleEndian)])
+        sound, scp.receiver.blobs = scp.receiver.blobs, replace(scp.receiver.blobs, folder=tmp_path / "file")
+        refused = association.send_c_store(mr_image(study=STUDY, series=STUDY, number=1))
+        assert (refused.Status, refused.ErrorComment) == (0xA700, "StorageBroken")
+        scp.receiver.blobs = sound
+        assert association.send_c_store(mr_image(study=STUDY, series=STUDY, number=1)).Status == 0
+        association.release()
+
+
+def test_a_locked_database_is_told_and_recovers(tmp_path: Path) -> None:
+    node = make_node(tmp_path / "data")
+    event.listen(node.database, "connect", lambda connection, _: connection.execute("PRAGMA busy_timeout = 200"))
+    node.database.dispose()
+    image = mr_image(study=STUDY, series=STUDY, number=1)
+    with node.listening() as scp:
+        other = sqlite3.connect(tmp_path / "data" / "timepoint.db", isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        assert send(scp.port, [image]) == [0xA700]
+        other.execute("ROLLBACK")
+        other.close()
+        assert send(scp.port, [image]) == [0]
+    assert len(node.rows(Instance)) == 1
+    assert len(list(node.received.keys())) == 1
+
+
+@pytest.mark.peer
+def test_a_database_that_went_away_is_told_and_recovers(tmp_path: Path, postgres: PostgresCluster) -> None:
+    url = postgres.new_database()
+    name = url.rsplit("/", 1)[1]
+    node = make_node(tmp_path / "data", url)
+    images = mr_series(STUDY, Contrast.T1C, 3)
+    administer = f"host=127.0.0.1 port={postgres.port} user=timepoint dbname=postgres"
+    with node.listening() as scp, psycopg.connect(administer, autocommit=True) as administrator:
+        assert send(scp.port, images[:1]) == [0]
+        administrator.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')  # type: ignore[arg-type]
+        administrator.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
+        assert send(scp.port, images[1:2]) == [0xA700]
+        administrator.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')  # type: ignore[arg-type]
+        assert send(scp.port, images[1:]) == [0, 0]
+    assert len(node.rows(Instance)) == 3
+    node.database.dispose()
+
+
+def test_an_error_of_ours_is_a_processing_failure_and_the_service_lives(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise ZeroDivisionError("Doe^Jane")
+
+    image = mr_image(study=STUDY, series=STUDY, number=1)
+    with node.listening() as scp:
+        with monkeypatch.context() as patch:
+            patch.setattr("gateway.receiver.read_facts", fails)
+            association = associate(scp.port, [(MRImageStorage, ExplicitVRLittleEndian)])
+            refused = association.send_c_store(image)
+            assert refused.Status == 0x0110
+            assert "Doe" not in refused.ErrorComment
+        assert association.send_c_store(image).Status == 0
+        association.release()
+
+
+def test_the_reason_is_in_words_and_without_values() -> None:
+    engine = open_database("postgresql+psycopg://timepoint@127.0.0.1:1/none")
+    with pytest.raises(DatabaseNotReady, match="connection failed") as caught, session_scope(engine) as session:
+        session.connection()
+    assert caught.value.explanation.startswith("The database does not answer or is locked")
