@@ -101,15 +101,17 @@ def test_patient_that_is_not_there_is_refused_and_nothing_is_kept(url: str, tmp_
     assert files(tmp_path) == {}
 
 
+@pytest.mark.parametrize("create", [False, True])
 def test_patient_that_is_there_is_used_and_not_changed(
-    http: httpx2.Client, url: str, context: PublishContext, bundle: Json
+    http: httpx2.Client, url: str, result: StudyResult, context: PublishContext, create: bool
 ) -> None:
     identifier = [{"system": context.patient_identifier_system, "value": context.patient_identifier}]
     patient = {"resourceType": "Patient", "identifier": identifier, "birthDate": "1970-02-03"}
     stored = http.post(f"{url}/Patient", json=patient).json()
     with FhirClient(url) as client:
-        client.post_transaction(bundle)
+        client.post_transaction(build_bundle(result, replace(context, create_patient=create)))
     assert total(http, url, f"Observation?subject=Patient/{stored['id']}") == 21
+    assert total(http, url, "Patient") == 1
     assert http.get(f"{url}/Patient/{stored['id']}").json() == stored
 
 
