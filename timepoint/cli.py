@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from timepoint import __version__
-from timepoint.commands import demo, maintenance, records, service, tools
+from timepoint.commands import demo, maintenance, models, records, service, tools
 
 app = typer.Typer(
     name="timepoint",
@@ -44,6 +44,9 @@ for _command in (
     tools.deidentify,
     tools.segment,
     maintenance.export,
+    models.train,
+    models.evaluate,
+    models.compare,
 ):
     app.command()(_command)
 for _group, _name in (
@@ -52,6 +55,7 @@ for _group, _name in (
     (records.quarantine, "quarantine"),
     (records.jobs, "jobs"),
     (tools.simulate, "simulate"),
+    (models.models, "models"),
     (maintenance.db, "db"),
 ):
     app.add_typer(_group, name=_name)
