@@ -22,8 +22,9 @@ BrainExtractor = Callable[[FloatArray], BoolArray]
 """float32 (slices, rows, columns) on the working grid -> bool of the same shape."""
 
 WORKING_SPACING_MM = 1.0
-HEAD_MARGIN_MM = 5.0
+HEAD_MARGIN_MM = 6.0
 LARGEST_WORKING_MM = 320.0
+_BOUNDS_MM = 2.0
 STRIPPED_ZERO_SHARE = 0.30
 
 _STAND_INS = {
@@ -82,7 +83,7 @@ def prepare_series(volumes: Mapping[Contrast, Volume], brain_extractor: BrainExt
 
 
 def working_grid(reference: Volume) -> Volume:
-    """The reference on the working grid: 1 mm, indices growing towards S, P and L, cut to the head plus 5 mm."""
+    """The reference on the working grid: 1 mm, indices growing towards S, P and L, cut to the head plus 6 mm."""
     low, high = _head_bounds(reference)
     shape = np.maximum(np.ceil((high - low) / WORKING_SPACING_MM).astype(int) + 1, 1)
     affine = np.eye(4)
@@ -98,10 +99,10 @@ def _head_bounds(volume: Volume) -> tuple[np.ndarray[tuple[int], np.dtype[np.flo
     array = volume.array
     threshold = 0.33 * array[array >= array.mean()].mean()
     solid = ndimage.binary_opening(array > threshold, iterations=1) if min(array.shape) >= 3 else array > threshold
-    found = ndimage.find_objects(solid.astype(np.uint8))
-    box = found[0] if found else tuple(slice(0, n) for n in array.shape)
-    corners = np.array(np.meshgrid(*[[s.start - 0.5, s.stop - 0.5] for s in box], indexing="ij")).reshape(3, -1)
-    points = (volume.affine @ np.vstack([corners, np.ones(8)]))[:3]
+    step = tuple(slice(None, None, max(1, round(_BOUNDS_MM / s))) for s in volume.spacing)
+    seen = solid[step] if solid[step].any() else np.ones_like(solid[step])
+    index = np.argwhere(seen) * [s.step for s in step]
+    points = volume.affine[:3, :3] @ index.T + volume.affine[:3, 3:]
     low, high = points.min(axis=1) - HEAD_MARGIN_MM, points.max(axis=1) + HEAD_MARGIN_MM
     return np.maximum(low, high - LARGEST_WORKING_MM), high
 

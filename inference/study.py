@@ -22,9 +22,10 @@ from inference.contracts import (
 from inference.contrasts import header_of, select_series
 from inference.lesions import find_lesions
 from inference.measurement import measure_lesions
+from inference.native_labels import labels_onto
 from inference.preparation import BrainExtractor, prepare_series
 from inference.registration import register
-from inference.resampling import IDENTITY, labels_onto, with_geometry
+from inference.resampling import IDENTITY, with_geometry
 from inference.volumes import SeriesVolume, UnreadableSeries, load_volume
 from longitudinal.types import Contrast
 

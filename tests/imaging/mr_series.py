@@ -69,16 +69,23 @@ def voxel_places(volume: Volume) -> Floats:
     return (volume.affine[:3, :3] @ index + volume.affine[:3, 3:]).reshape(3, *volume.spatial_shape)
 
 
-def head(onto: Volume, inverted: bool = False, seed: int = 0, pose: Matrix | None = None, skull: bool = True) -> Volume:
-    """An asymmetric head of about 140 x 176 x 144 mm, in air; `inverted` swaps dark and bright as T2 does to T1.
+def head(
+    onto: Volume,
+    inverted: bool = False,
+    seed: int = 0,
+    pose: Matrix | None = None,
+    skull: bool = True,
+    scale: float = 1.0,
+) -> Volume:
+    """An asymmetric head of 140 x 176 x 144 mm, in air; `inverted` swaps dark and bright as T2 does to T1.
 
-    `pose` moves the head in the scanner (LPS of the head to LPS of the image).
+    `pose` moves the head in the scanner (LPS of the head to LPS of the image), `scale` makes it smaller.
     """
     places = voxel_places(onto)
     if pose is not None:
         inverse = np.linalg.inv(pose)
         places = np.einsum("ij,j...->i...", inverse[:3, :3], places) + inverse[:3, 3].reshape(3, 1, 1, 1)
-    x, y, z = places
+    x, y, z = places / scale
     r = np.sqrt((x / 70) ** 2 + (y / 88) ** 2 + (z / 72) ** 2)
     texture = 180 * np.sin(x / 9) * np.cos(y / 11 + 0.02 * z) * np.cos(z / 13)
     value = np.where(r < 1, 500.0, 0.0) + np.where(r < 0.9, texture, 0.0)
