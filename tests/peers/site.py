@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -62,12 +63,19 @@ class Site:
     def await_receiver(self) -> None:
         process = self.process
         await_condition(
-            lambda: echo("TESTER", self.remote) is None or (process is not None and process.poll() is not None),
+            lambda: self._answers() or (process is not None and process.poll() is not None),
             START_TIMEOUT_S,
             "the receiver does not answer",
         )
         if process is None or process.poll() is not None:
             raise RuntimeError(f"timepoint serve ended: {self.log.read_text()[-2000:]}")
+
+    def _answers(self) -> bool:
+        # Looked at first with a plain socket, because pynetdicom leaves its own unclosed when nobody listens.
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", self.dicom_port)) != 0:
+                return False
+        return echo("TESTER", self.remote) is None
 
     def kill(self) -> None:
         """End every process of the service at once, as a power cut would (SIGKILL)."""
