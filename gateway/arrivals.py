@@ -86,14 +86,13 @@ def index_instance(
 
     `identity_accepted` is a person's decision that the instance belongs to the study whatever patient ID it states.
     """
-    study = _study_of(session, stored)
-    known = session.exec(
-        select(Instance).where(Instance.sop_instance_uid == stored.facts.sop_instance_uid)
-    ).one_or_none()
+    known = _known_copy(session, stored)
     if known is not None:
-        if known.dataset_sha256 == stored.dataset_sha256:
-            return Outcome(Verdict.DUPLICATE, study_key=known.study_key)
-        return _conflicting_copy(session, stored, known)
+        return known
+    study = _study_of(session, stored)
+    known = _known_copy(session, stored)  # it may have come in while we waited for the study
+    if known is not None:
+        return known
     who = rules.issuers.normalise(stored.facts.identity, stored.source_ae)
     if not identity_accepted and not _same_patient(study, who):
         return _conflicting_patient(session, stored, study, who)
@@ -122,6 +121,15 @@ def resume_timers(engine: Engine, rules: ArrivalRules, now: dt.datetime | None =
         for column in (Study.due, Study.force_due):
             waiting = update(Study).where(col(column).is_not(None), col(column) < earliest)
             session.exec(waiting.values({column: earliest}))
+
+
+def _known_copy(session: Session, stored: StoredInstance) -> Outcome | None:
+    known = session.exec(select(Instance).where(Instance.sop_instance_uid == stored.facts.sop_instance_uid)).first()
+    if known is None:
+        return None
+    if known.dataset_sha256 == stored.dataset_sha256:
+        return Outcome(Verdict.DUPLICATE, study_key=known.study_key)
+    return _conflicting_copy(session, stored, known)
 
 
 def _study_of(session: Session, stored: StoredInstance) -> Study:

@@ -46,6 +46,12 @@ def _refuse_pickle(_self: object, _text: str) -> Any:
 dbos_serialization.DefaultSerializer.deserialize = _refuse_pickle  # type: ignore[method-assign,assignment]
 
 
+def _argument(status: WorkflowStatus, position: int) -> str:
+    """An argument of a job; "?" where the engine's table holds something that is not ours to read."""
+    stored: object = status.input
+    return str(stored["args"][position]) if isinstance(stored, dict) else "?"
+
+
 def _system_engine(url: str) -> sa.Engine:
     if not url.startswith("sqlite"):
         return sa.create_engine(url, pool_size=10, max_overflow=10, pool_pre_ping=True)
@@ -106,7 +112,7 @@ class DbosQueue:
         for child in self._client.list_workflows(name="gpu_step", workflow_id_prefix=f"{job_id}-"):
             if _STATES[child.status] in ("failed", "cancelled"):
                 self._client.rewind_workflow(child.workflow_id, start_step=1, queue_name="gpu")
-        partition = str((status.input or {"args": ["", ""]})["args"][1])
+        partition = _argument(status, 1)
         self._client.rewind_workflow(job_id, start_step=1, queue_name="patient", queue_partition_key=partition)
 
     def _status(self, job_id: str) -> WorkflowStatus:
@@ -120,7 +126,7 @@ class DbosQueue:
         return [
             JobStatus(
                 job_id=w.workflow_id,
-                kind=str((w.input or {"args": ["?"]})["args"][0]),
+                kind=_argument(w, 0),
                 state=_STATES[w.status],
                 created_at=(w.created_at or 0) / 1000,
                 updated_at=(w.updated_at or 0) / 1000,

@@ -25,7 +25,7 @@ def find_is_answered(local_ae_title: str, remote: RemoteAe) -> str | None:
 
 
 def move_is_answered(local_ae_title: str, remote: RemoteAe) -> str | None:
-    """C-MOVE to ourselves of a study that does not exist; None when the destination is known, else a sentence."""
+    """C-MOVE to ourselves of a study that does not exist; None when it was answered, else a sentence."""
     return _asked(local_ae_title, remote, StudyRootQueryRetrieveInformationModelMove, _move)
 
 
@@ -68,6 +68,7 @@ def _move(assoc: Association, local: str) -> str | None:
     for status, _ in assoc.send_c_move(_query(), local, StudyRootQueryRetrieveInformationModelMove):
         if "Status" not in status:
             return "no answer"
-        if status.Status not in (0x0000, 0xFF00):
+        # 0xC000 is how some archives (Orthanc) say that there is no such study, as here there is none.
+        if status.Status not in (0x0000, 0xC000, 0xFF00):
             return _TOO_LITTLE_KNOWN.get(status.Status, f"refused with 0x{status.Status:04X}")
     return None

@@ -156,7 +156,10 @@ def rebuild_index(receiver: Receiver) -> int:
     """Index every received object that no row knows; returns how many. Call it before the receiver listens."""
     receiver.blobs.remove_unfinished()
     found = 0
-    for blob in receiver.blobs.orphans(receiver.referenced):
+    in_order_of_arrival = sorted(
+        receiver.blobs.orphans(receiver.referenced), key=lambda blob: receiver.blobs.path(blob).stat().st_mtime_ns
+    )
+    for blob in in_order_of_arrival:
         receiver.take_stored(blob)
         found += 1
     if found:

@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from inference.contrasts import select_series
 from inference.series_header import header_of
 from inference.volumes import load_volume
-from longitudinal.types import Contrast
+from longitudinal.types import Contrast, Region
 from timepoint.demonstration import Demonstration
 
 matplotlib.use("Agg")
@@ -37,7 +37,7 @@ th { font-weight: 600; background: #f3f5f7 } td.n { text-align: right } img { ma
 figure { margin: 1rem 0 } figcaption { color: #52606d; font-size: .9rem } .muted { color: #52606d }
 """
 _SHOWN = ("whole", "core", "enhancing", "oedema")
-_COLOURS = {"necrotic": "#e0b000", "oedema": "#3ba3d0", "enhancing": "#d1344b", "whole": "#ffffff"}
+_COLOURS = {"necrotic": "#e0b000", "edema": "#3ba3d0", "oedema": "#3ba3d0", "enhancing": "#d1344b", "whole": "#ffffff"}
 
 
 def write_report(demo: Demonstration) -> Path:
@@ -84,10 +84,9 @@ def _curve(entries: Sequence[dict[str, Any]]) -> Figure:
     days = _days(entries)
     totals = [sum(m["volumes_ml"][m["target"]] for m in e["lesions"]) for e in entries]
     axes.plot(days, totals, "o-", color="#17324d", label="measured, all lesions")
-    truth = [[m["truth_ml"] for m in e["lesions"]] for e in entries]
-    if all(t is not None for lesions in truth for t in lesions) and any(truth):
-        known = [sum(m["truth_ml"][m["target"]] for m in e["lesions"]) for e in entries]
-        axes.plot(days, known, "x", color="#7a7a7a", label="simulated truth")
+    known = [(d, e["truth_total_ml"][_target(e)]) for d, e in zip(days, entries, strict=True) if "truth_total_ml" in e]
+    if known:
+        axes.plot(*zip(*known, strict=True), "x", color="#7a7a7a", label="simulated truth")
     _fan(axes, entries[-1], days[-1], totals[-1])
     axes.set_xlabel("days since the first study")
     axes.set_ylabel("volume (ml)")
@@ -96,6 +95,10 @@ def _curve(entries: Sequence[dict[str, Any]]) -> Figure:
     axes.legend(frameon=False, loc="upper left")
     axes.set_title(LABEL, fontsize=9, loc="right", color="#8a5a00")
     return figure
+
+
+def _target(entry: dict[str, Any]) -> str:
+    return str(entry["lesions"][0]["target"]) if entry["lesions"] else Region.WHOLE.value
 
 
 def _fan(axes: Axes, entry: dict[str, Any], day: int, last_ml: float) -> None:
@@ -176,7 +179,7 @@ def _table(entries: Sequence[dict[str, Any]]) -> str:
     head = "<tr>" + "".join(f"<th>{name}" for name in columns) + "</tr>"
     rows = []
     for entry in entries:
-        for lesion in entry["lesions"] or [None]:
+        for number, lesion in enumerate(entry["lesions"] or [None]):
             cells = [html.escape(str(entry["acquired"]))]
             if lesion is None:
                 cells += ["no lesion found by the algorithm", "", "", "", "", ""]
@@ -189,6 +192,7 @@ def _table(entries: Sequence[dict[str, Any]]) -> str:
                 f"+{p['horizon_days']} d: {p['median_ml']:.1f} ({p['lower_ml']:.1f} to {p['upper_ml']:.1f})"
                 for p in entry["forecast"]
             )
-            cells += [forecast or html.escape(entry.get("forecast_abstained") or "-"), html.escape(entry["state"])]
+            forecast = forecast or html.escape(entry.get("forecast_abstained") or "-")
+            cells += [forecast if number == 0 else "", html.escape(entry["state"])]
             rows.append("<tr>" + "".join(f"<td>{c}" for c in cells) + "</tr>")
     return f"<table>{head}{''.join(rows)}</table>"

@@ -261,6 +261,7 @@ def _add_truth(entry: dict[str, Any], truth: dict[str, Any] | None) -> None:
     """Put the simulated volumes beside the measured ones: lesions are paired in order of their size."""
     if truth is None:
         return
+    entry["truth_total_ml"] = {r.value: sum(t["volumes_ml"][r.value] for t in truth["lesions"]) for r in Region}
     ranked = sorted(truth["lesions"], key=lambda t: -t["volumes_ml"]["whole"])
     measured = sorted(entry["lesions"], key=lambda m: -m["volumes_ml"]["whole"])
     for lesion, known in zip(measured, ranked, strict=False):
