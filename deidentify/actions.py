@@ -219,6 +219,7 @@ HANDLERS: dict[Action, Callable[[Context, Element, Rule], Result]] = {
     Action.PUBLIC: _text_action(lambda context, value: text.public(value, context.words)),
     Action.SEQUENCE_NAME: _text_action(lambda context, value: text.sequence_name(value, context.words)),
     Action.PRESENCE: _presence,
+    Action.SHORT_TERM: _text_action(lambda context, value: text.short_term(value, context.words)),
     Action.TOKEN: _text_action(lambda context, value: context.known_or_token(value)),
     Action.PSEUDONYM: _pseudonym,
     Action.CHARACTER_SET: _character_set,

@@ -43,14 +43,14 @@ _SCHEME_VERSION = re.compile(r"\d{1,2}(?:\.\d{1,2})*|\d{4}[A-Za-z]|20[0-4]\d(?:0
 
 
 @cache
-def _meanings(scheme: str) -> dict[str, str]:
-    """The shortest published meaning by code value, as pydicom packages them."""
-    found: dict[str, str] = {}
+def _meanings(scheme: str) -> dict[str, list[str]]:
+    """The published meanings by code value, shortest first, as pydicom packages them."""
+    found: dict[str, list[str]] = {}
     if scheme in codes.schemes():
         for code in getattr(codes, scheme).concepts.values():
-            if code.value not in found or len(code.meaning) < len(found[code.value]):
-                found[code.value] = code.meaning
-    return found
+            if code.meaning.isascii():
+                found.setdefault(code.value, []).append(code.meaning)
+    return {value: sorted(meanings, key=len) for value, meanings in found.items()}
 
 
 @dataclass(frozen=True)
@@ -80,14 +80,14 @@ def clean(item: Dataset, identifiers: Collection[str], token: Callable[[str], st
     pattern = _PATTERNS.get(scheme)
     if pattern is not None and pattern.fullmatch(value) and not text.names_subject(value, identifiers):
         kept_value = value
-        published = _meanings(scheme).get(value)
+        published = _meanings(scheme).get(value, [])
     else:
         scheme = _private_scheme(scheme, identifiers)
         kept_value = value if value and text.clean(value, identifiers) == value else token(value)
-        published = None
-    kept_meaning = text.clean(meaning, identifiers)
-    if kept_meaning != meaning and published is not None and published.isascii():
-        kept_meaning = published
+        published = []
+    kept_meaning = meaning if meaning in published else text.clean(meaning, identifiers)
+    if kept_meaning != meaning and published:
+        kept_meaning = published[0]
     if not kept_meaning or text.names_subject(kept_meaning, identifiers):
         kept_meaning = UNSPECIFIED
     kept_version = version if _SCHEME_VERSION.fullmatch(version) and version not in identifiers else ""

@@ -24,6 +24,7 @@ class Action(Enum):
     PUBLIC = auto()  # what the equipment is
     SEQUENCE_NAME = auto()
     PRESENCE = auto()  # reduce to "there is one"
+    SHORT_TERM = auto()  # text of a defined term of up to four letters
     TOKEN = auto()  # keep if known words, else an opaque stand-in
     PSEUDONYM = auto()
     CHARACTER_SET = auto()
@@ -49,6 +50,9 @@ _REVIEWED: dict[str, tuple[Action, str]] = {
     "SequenceName": (Action.SEQUENCE_NAME, "vendor sequence name"),
     "PulseSequenceName": (Action.SEQUENCE_NAME, "vendor sequence name"),
     "ContentSequence": (Action.DESCEND, "113104 Clean Structured Content"),
+    **dict.fromkeys(
+        ("ImagedNucleus", "RescaleType", "ModalityLUTType", "StackID"), (Action.SHORT_TERM, "defined term")
+    ),
     "TrackingID": (Action.TOKEN, "tracking identifier"),
     **dict.fromkeys(
         ("Manufacturer", "ManufacturerModelName", "SoftwareVersions", "ManufacturerModelVersion",
@@ -56,11 +60,10 @@ _REVIEWED: dict[str, tuple[Action, str]] = {
         (Action.PUBLIC, "names equipment or software"),
     ),
     **dict.fromkeys(
-        ("RescaleType", "ModalityLUTType", "LUTLabel", "StackID", "ImagedNucleus", "ReceiveCoilName",
-         "TransmitCoilName", "ReceiveCoilManufacturerName", "TransmitCoilManufacturerName",
-         "MultiCoilElementName", "DimensionDescriptionLabel", "WindowCenterWidthExplanation", "LUTExplanation",
-         "PositionReferenceIndicator", "ASLTechniqueDescription", "ASLCrusherDescription",
-         "ASLBolusCutoffTechnique"),
+        ("LUTLabel", "ReceiveCoilName", "TransmitCoilName", "ReceiveCoilManufacturerName",
+         "TransmitCoilManufacturerName", "MultiCoilElementName", "DimensionDescriptionLabel",
+         "WindowCenterWidthExplanation", "LUTExplanation", "PositionReferenceIndicator",
+         "ASLTechniqueDescription", "ASLCrusherDescription", "ASLBolusCutoffTechnique"),
         (Action.CLEAN, "text of the acquisition, cleaned"),
     ),
     # Partners of what goes, and dates and numbers that identify a person or a machine by themselves.

@@ -27,6 +27,7 @@ _PATTERNS = re.compile(
     r"|[23]d[a-z]{0,4}\d{0,2}"
 )
 _VENDOR_SEQUENCE = re.compile(r"\*?[a-zA-Z]{1,6}\d?d\d{1,3}(?:_\d{1,3})?[a-z]{0,4}(?:_[a-z]{1,3})?")
+_SHORT_TERM = re.compile(r"[A-Za-z0-9%/]{1,4}")
 _LONG_NUMBER = re.compile(r"\d{5,}|\d{1,4}[-/]\d{1,2}[-/]\d{2,4}")
 _UNSAFE = re.compile(r"[^\x20-\x5b\x5d-\x7e]|@|\^")
 
@@ -82,6 +83,13 @@ def _identifies(word: str, identifiers: Collection[str]) -> bool:
 def sequence_name(text: str, identifiers: Collection[str]) -> str:
     """A vendor's sequence name such as `*tfl3d1_16ns`, otherwise the cleaned text."""
     if _VENDOR_SEQUENCE.fullmatch(text) and not names_subject(text, identifiers):
+        return text
+    return clean(text, identifiers)
+
+
+def short_term(text: str, identifiers: Collection[str]) -> str:
+    """A term such as `1H` or `US`, otherwise the cleaned text."""
+    if _SHORT_TERM.fullmatch(text) and text.lower() not in identifiers:
         return text
     return clean(text, identifiers)
 

@@ -137,8 +137,11 @@ def _find_word(haystack: bytes, needle: bytes) -> int:
     """Offset of `needle` where it is not part of a longer word or number, -1 when there is none."""
     start = haystack.find(needle)
     while start >= 0:
-        before, after = haystack[start - 1 : start], haystack[start + len(needle) :][:1]
-        if not _continues(before, needle[:1]) and not _continues(needle[-1:], after):
+        end = start + len(needle)
+        before, after = haystack[start - 1 : start], haystack[end : end + 1]
+        # A value is followed by the next tag, whose group may look like a letter or digit: (0038,eeee) is "8" NUL.
+        is_tag = haystack[end + 1 : end + 2] == b"\0"
+        if not _continues(before, needle[:1]) and (is_tag or not _continues(needle[-1:], after)):
             return start
         start = haystack.find(needle, start + 1)
     return -1

@@ -48,7 +48,7 @@ class Corpus:
 def make_corpus(seed: int, people: int = 9) -> Corpus:
     """The same seed makes the same corpus; another seed changes every value and no place."""
     planter = Planter(seed)
-    corpus = Corpus(patients(planter)[:people])
+    corpus = Corpus(patients(planter, people))
     for patient in corpus.patients:
         corpus.dates.update(patient.study_dates)
         for study in range(len(patient.study_dates)):

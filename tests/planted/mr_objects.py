@@ -277,7 +277,7 @@ def _plant_sequences(ds: Dataset, planter: Planter) -> None:
     ds.OriginalAttributesSequence = [
         item(ModifiedAttributesSequence=[original], ModifyingSystem=planter.label("ModifyingSystem"),
              SourceOfPreviousValues=planter.label("Source"),
-             AttributeModificationDateTime=planter.day("Modified") + "101112")
+             AttributeModificationDateTime=planter.day("Modified"))
     ]  # fmt: skip
     secret = planter.sentence("EncryptedContent").encode()
     ds.EncryptedAttributesSequence = [item(EncryptedContent=secret + b" " * (len(secret) % 2))]

@@ -41,15 +41,15 @@ _FOREIGN: tuple[tuple[str, str | list[str], str], ...] = (
 )
 
 
-def patients(planter: Planter) -> list[Patient]:
-    """Two with one Patient ID under two issuers, one of 93 years, and one for each foreign character set."""
+def patients(planter: Planter, count: int) -> list[Patient]:
+    """Two with one Patient ID under two issuers, one of 93 years, and one for each foreign character set, up to 9."""
     shared = planter.number()
     planter.note("number", "PatientID", shared)
     found = [
         _patient(planter, "first", planter.person("PatientName"), shared, "ISO_IR 100", "064Y", issuer_in_all=False),
         _patient(planter, "second", planter.person("PatientName"), shared, "ISO_IR 100", "093Y"),
     ]
-    for key, charset, name in _FOREIGN:
+    for key, charset, name in _FOREIGN[: count - 2]:
         patient = _patient(planter, key, name, planter.identifier("PatientID"), charset, "051Y")
         found.append(patient)
         where = f"PatientName ({key})"

@@ -15,7 +15,8 @@ _PREFIX = 6
 def leaks(outputs: Mapping[str, bytes], plants: Iterable[Plant]) -> list[tuple[str, Plant]]:
     """(file, plant) for every plant that stands in an output, regardless of case.
 
-    Digits must not be part of a longer number: eight of them stand by chance in UIDs of 39 digits. Only the plants
+    Digits must not be part of a longer number: eight of them stand by chance in UIDs of 39 digits (but the group of
+    the next tag may look like a digit). Only the plants
     whose first bytes occur anywhere are searched for in full, else thousands of them take minutes.
     """
     low = {name: data.lower() for name, data in outputs.items()}
@@ -47,4 +48,4 @@ def _may_occur(form: bytes, windows: Mapping[int, npt.NDArray[np.uint64]]) -> bo
 def _stands_in(form: bytes, data: bytes) -> bool:
     if form not in data:
         return False
-    return not form.isdigit() or re.search(rb"(?<!\d)" + form + rb"(?!\d)", data) is not None
+    return not form.isdigit() or re.search(rb"(?<!\d)" + form + rb"(?!\d[^\0])", data) is not None
