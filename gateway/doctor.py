@@ -21,7 +21,9 @@ from gateway.errors import DatabaseOutdated, TimepointError
 from gateway.query_client import find_is_answered, move_is_answered, offers_storage_commitment
 from gateway.settings import DestinationKind, Settings
 from inference.model_folder import SHIPPED_MODELS, ModelFolderError, read_model_folder
+from timepoint_fhir.capability import shortcomings
 from timepoint_fhir.client import FhirClient
+from timepoint_fhir.context import Write
 from timepoint_fhir.errors import FhirError
 
 
@@ -208,6 +210,8 @@ def _fhir(settings: Settings) -> Iterator[Finding]:
     except (FhirError, ValueError) as error:
         yield Finding("FHIR", Health.FAILURE, str(error), "Check fhir.base_url and the token.")
         return
-    version = str(statement.get("fhirVersion", "unknown"))
-    health = Health.OK if version.startswith("4.0") else Health.FAILURE
-    yield Finding("FHIR", health, f"metadata answers, FHIR {version}", "" if health is Health.OK else "R4 is needed.")
+    missing = shortcomings(statement, Write(options.write))
+    if missing:
+        yield Finding("FHIR", Health.WARNING, "; ".join(missing), "Check fhir.write, or ask the server's operator.")
+    else:
+        yield Finding("FHIR", Health.OK, f"metadata answers, FHIR {statement.get('fhirVersion')}")

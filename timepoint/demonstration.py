@@ -10,7 +10,6 @@ import json
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -32,7 +31,7 @@ from gateway.tables import Study
 from longitudinal.types import Region
 from timepoint import __version__
 from timepoint.small_pacs import SmallPacs, running_small_pacs
-from timepoint_fhir.endpoint import create_endpoint
+from timepoint_fhir.endpoint import running_endpoint
 
 PACS_AE = "SMALLPACS"
 QUIET_S = 5.0
@@ -89,7 +88,7 @@ def send_order(folder: Path) -> dict[str, list[Path]]:
 @contextmanager
 def running_demo_site(out: Path) -> Iterator[DemoSite]:
     """PACS, FHIR endpoint and gateway, all on free loopback ports."""
-    with running_small_pacs(out / "pacs", PACS_AE) as pacs, _running_fhir(out / "fhir") as fhir_url:
+    with running_small_pacs(out / "pacs", PACS_AE) as pacs, running_endpoint(out / "fhir") as fhir_url:
         config = out / "timepoint.toml"
         config.write_text(_configuration(out, pacs, fhir_url), encoding="utf-8")
         log = (out / "gateway.log").open("ab")
@@ -193,27 +192,6 @@ host = "127.0.0.1"
 port = {pacs.port}
 ae_title = "{pacs.ae_title}"
 """
-
-
-@contextmanager
-def _running_fhir(folder: Path) -> Iterator[str]:
-    import uvicorn
-
-    folder.mkdir(parents=True, exist_ok=True)
-    port = free_port()
-    server = uvicorn.Server(uvicorn.Config(create_endpoint(folder), port=port, log_level="error"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    deadline = time.monotonic() + START_TIMEOUT_S
-    while not server.started:
-        if time.monotonic() > deadline or not thread.is_alive():
-            raise DemoFailed("the FHIR endpoint did not start")
-        time.sleep(0.05)
-    try:
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.should_exit = True
-        thread.join(10)
 
 
 def _await_receiver(config: Path, process: subprocess.Popen[bytes]) -> None:

@@ -30,6 +30,7 @@ from gateway.tables import Delivery, DeliveryState, ForecastRow, StudyState
 from inference.encoding.encoded_study import EncodedStudy, encode_study
 from inference.study import load_analysis
 from longitudinal.types import Contrast, StudyResult
+from timepoint_fhir.retraction import revision_bundle
 
 
 @dataclass(frozen=True)
@@ -51,9 +52,12 @@ def run(gateway: Gateway, arguments: Arguments) -> None:
             select(ForecastRow.created_at).where(ForecastRow.study_key == study_key, ForecastRow.revision == revision)
         ).one()
         previous = _previous_reports(gateway, session, study_key, revision)
+        published = _published_bundle(gateway, session, study_key, revision)
     result, encoded = _encode(gateway, at, result, made_at, previous)
     made = _store(gateway, encoded)
     bundle = fhir_bundle(gateway, at, result, {m.name: m.sop_instance_uid for m in made}, made_at)
+    if bundle is not None and published is not None:
+        bundle = revision_bundle(published, bundle)
     with session_scope(gateway.database) as session:
         _queue(gateway, session, study_key, revision, made, bundle)
     advance(gateway, study_key, revision, StudyState.ENCODED)
@@ -96,6 +100,16 @@ def _previous_reports(gateway: Gateway, session: Session, study_key: str, revisi
         r.object_name: r.blob for r in rows if r.revision == rows[0].revision and r.object_name != BUNDLE and r.blob
     }
     return [pydicom.dcmread(gateway.results.path(blob)) for _, blob in sorted(blobs.items())]
+
+
+def _published_bundle(gateway: Gateway, session: Session, study_key: str, revision: int) -> dict[str, object] | None:
+    """The bundle of the last revision before this one: what it says and this one does not must be retracted."""
+    row = session.exec(
+        select(Delivery)
+        .where(Delivery.study_key == study_key, Delivery.revision < revision, Delivery.object_name == BUNDLE)
+        .order_by(col(Delivery.revision).desc())
+    ).first()
+    return dict(json.loads(gateway.results.read(row.blob))) if row and row.blob else None
 
 
 def _store(gateway: Gateway, encoded: EncodedStudy) -> list[MadeObject]:
