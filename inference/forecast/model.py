@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
-from inference.forecast.arrays import Floats, Ints, PatientArrays
+from inference.forecast.arrays import FLOOR_ML, Floats, Ints, PatientArrays
 from inference.forecast.calibration import GRID_DAYS, Calibration, at_horizon
 from inference.forecast.network import QUANTILES, Architecture, ForecastNet
 from inference.forecast.prior import PopulationPrior
@@ -29,7 +29,7 @@ from longitudinal.types import AlgorithmIdentity
 KIND = "forecast"
 DEFAULT_MODEL = SHIPPED_MODELS / "forecast-1"
 _BATCH = 512
-_LN_RANGE = (np.log(1e-3), np.log(1000.0))
+_LARGEST_LN = np.log(1000.0)
 
 
 class ForecastModelError(ModelFolderError):
@@ -79,6 +79,8 @@ class ForecastModel:
         folder.mkdir(parents=True, exist_ok=True)
         state = {name: value.contiguous() for name, value in self.network.state_dict().items()}
         save_file(state, folder / WEIGHTS_NAME)
+        # safetensors writes for the owner only; a model is read by the accounts of the service.
+        (folder / WEIGHTS_NAME).chmod(0o644)
         card = {
             **self.card,
             "kind": KIND,
@@ -108,11 +110,15 @@ class ForecastModel:
         return self.calibration.apply(self.raw_grid(arrays, rows, scans), arrays.tumour[rows])
 
     def quantiles_ml(self, arrays: PatientArrays, queries: Queries) -> Floats:
-        """Calibrated quantiles of the volume in ml for each query, (queries, 7)."""
+        """Calibrated quantiles of the volume in ml for each query, (queries, 7).
+
+        A quantile too small to be found in a scan (0.1 ml and less) is 0, as a measurement of it would be.
+        """
         origins, back = np.unique(np.stack(queries.index), axis=1, return_inverse=True)
         grid = self.grid(arrays, origins[0], origins[1])
         ln = at_horizon(grid[back.ravel()], queries.horizon_days)
-        return np.exp(np.clip(ln, *_LN_RANGE))
+        found = np.exp(np.minimum(ln, _LARGEST_LN))
+        return np.where(found <= FLOOR_ML, 0.0, found)
 
     def _grid_batch(self, arrays: PatientArrays, rows: Ints, scans: Ints) -> Floats:
         patients, local = np.unique(rows, return_inverse=True)

@@ -65,7 +65,7 @@ def test_json_round_trip_and_identity() -> None:
 def test_wrong_widths_are_put_right(small_model: ForecastModel, fresh: SimulatedHistories, squeeze: float) -> None:
     class Squeezed(ForecastModel):
         def raw_grid(self, *args):  # type: ignore[no-untyped-def]
-            grid = super().raw_grid(*args)
+            grid: np.ndarray = super().raw_grid(*args)
             median = grid[..., 3:4]
             return median + squeeze * (grid - median)
 

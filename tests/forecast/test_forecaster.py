@@ -41,8 +41,8 @@ def test_points_are_ordered_named_and_cover(forecaster: Forecaster, patients: tu
         found = forecaster.forecast(patient, HORIZONS, tracking_uid="1.2.3")
         assert found.abstained is None
         assert [p.horizon_days for p in found.points] == list(HORIZONS)
-        assert all(0 < p.lower_ml < p.median_ml < p.upper_ml for p in found.points)
-        widths = [np.log(p.upper_ml / p.lower_ml) for p in found.points]
+        assert all(0 <= p.lower_ml < p.median_ml < p.upper_ml for p in found.points)
+        widths = [np.log(p.upper_ml / p.median_ml) for p in found.points]
         assert widths == sorted(widths)
         assert found.region is patient.tumour_type.target
         assert found.last_observed_ml == patient.scans[-1].target_cc

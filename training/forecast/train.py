@@ -78,6 +78,18 @@ def train(
     with _reproducible(config.threads, where):
         fit = _fit(config, cohort, prior, where, out, say, resume)
     say(f"best epoch {fit.best_epoch}; calibrating on {len(cohort.split.calibrate)} patients")
+    return _finish(config, cohort, prior, fit, data, truth, out)
+
+
+def _finish(
+    config: TrainConfig,
+    cohort: _Cohort,
+    prior: PopulationPrior,
+    fit: Fit,
+    data: Histories,
+    truth: Mapping[str, Truth] | None,
+    out: Path,
+) -> TrainedModel:
     model = _model(config, cohort, prior, fit, data)
     latent = latent_ml(data.patients, truth, cohort.windows) if truth else None
     report = measure_model(model, cohort.arrays, cohort.windows, cohort.split.test, latent)
