@@ -120,6 +120,22 @@ def test_the_index_is_rebuilt_from_the_image_store(tmp_path: Path) -> None:
     assert lost.study().due is not None
 
 
+def test_what_came_first_stays_first_when_the_index_is_rebuilt(tmp_path: Path) -> None:
+    node = make_node(tmp_path / "data")
+    for number in range(6):
+        first, second = (mr_study(f"1.2.840.99.{number}", slices=1)[0] for _ in range(2))
+        second.PixelData = bytes(reversed(second.PixelData))
+        with node.listening() as scp:
+            association = associate(scp.port, [(MRImageStorage, ExplicitVRLittleEndian)])
+            assert [association.send_c_store(i).Status for i in (first, second)] == [0, 0]
+            association.release()
+    lost = make_node(tmp_path / "data", f"sqlite:///{tmp_path / 'another.db'}")
+    with lost.listening():
+        pass
+    assert {i.blob for i in lost.rows(Instance)} == {i.blob for i in node.rows(Instance)}
+    assert {q.blob for q in lost.rows(Quarantine)} == {q.blob for q in node.rows(Quarantine)}
+
+
 def test_rows_that_were_lost_in_a_power_cut_come_back_at_the_next_start(tmp_path: Path) -> None:
     node = make_node(tmp_path / "data")
     images = mr_study("1.2.840.99.1")

@@ -103,6 +103,14 @@ def test_another_image_under_the_same_uid_is_kept_for_a_decision(node: Node) -> 
     assert node.study().state is StudyState.QUARANTINED
 
 
+def test_the_same_uid_in_another_study_makes_no_study(node: Node) -> None:
+    first = mr_image(study=STUDY, series=f"{STUDY}.1", number=1, sop_instance_uid="1.2.3.4")
+    second = mr_image(study="1.2.3.99", series="1.2.3.99.1", number=1, sop_instance_uid="1.2.3.4")
+    with node.listening() as scp:
+        assert send(scp.port, [first, second]) == [0, 0]
+    assert (node.study().study_instance_uid, node.study().state) == (STUDY, StudyState.QUARANTINED)
+
+
 def test_one_study_over_many_associations_in_any_order(node: Node) -> None:
     images = mr_study(STUDY)
     shuffled = [images[(7 * i) % len(images)] for i in range(len(images))]
