@@ -59,7 +59,7 @@ class Synthesiser:
     def sample(self) -> tuple[Tensor, Tensor]:
         """Image and brain fraction, both float32 (1, 1, slices, rows, columns) at 3 mm."""
         head = self._heads[self._integer(0, len(self._heads))]
-        shape = tuple(STRIDE * self._integer(low, 6) for low in (3, 4, 3))
+        shape = tuple(STRIDE * self._integer(low, low + 2) for low in (3, 4, 3))
         grid = self._grid(head, shape)
         index = [axis.round().long().clamp(0, size - 1) for axis, size in zip(grid, head.classes.shape, strict=True)]
         inside = torch.ones(grid[0].shape, dtype=torch.bool)
@@ -69,7 +69,7 @@ class Synthesiser:
         classes = torch.where(inside, head.classes.flatten()[flat], 0)
         brain = torch.where(inside, head.brain.flatten()[flat], torch.tensor(False))
         image = self._tissue(classes, head.tissues)
-        if self._chance(0.6):
+        if self._chance(0.5):
             for _ in range(self._integer(1, 3)):
                 image = self._with_lesion(image, brain)
         image, view = self._scan(image)
@@ -82,19 +82,19 @@ class Synthesiser:
         size = [FACTOR * extent for extent in shape]
         axes = [(torch.arange(n) - (n - 1) / 2) * GRID_MM for n in size]
         position = torch.stack(torch.meshgrid(*axes, indexing="ij"))
-        position = position + self._uniform(-25, 25, 3).view(3, 1, 1, 1)
+        position = position + self._uniform(-15, 15, 3).view(3, 1, 1, 1)
         matrix = self._affine()
         moved = torch.einsum("ij,j...->i...", matrix, position)
-        coarse = self._smooth(5, [10, 10, 10], 3) * self._number(0, 12)
-        coarse += torch.randn(coarse.shape, generator=self._random) * self._number(0, 4)
+        coarse = self._smooth(5, [10, 10, 10], 3) * self._number(0, 8)
+        coarse += torch.randn(coarse.shape, generator=self._random) * self._number(0, 3)
         moved += functional.interpolate(coarse[None], size=size, mode="trilinear", align_corners=True)[0]
         if self._chance(0.5):
             moved[2] = -moved[2]
         return moved + head.centre.view(3, 1, 1, 1)
 
     def _affine(self) -> Tensor:
-        matrix = torch.diag(self._uniform(0.85, 1.15, 3)) + torch.randn(3, 3, generator=self._random) * 0.03
-        for first, second, largest in ((0, 1, 25.0), (0, 2, 12.0), (1, 2, 15.0)):
+        matrix = torch.diag(self._uniform(0.88, 1.12, 3)) + torch.randn(3, 3, generator=self._random) * 0.03
+        for first, second, largest in ((0, 1, 18.0), (0, 2, 8.0), (1, 2, 10.0)):
             angle = math.radians(self._number(-largest, largest))
             turn = torch.eye(3)
             turn[first, first] = turn[second, second] = math.cos(angle)
@@ -104,9 +104,9 @@ class Synthesiser:
 
     def _tissue(self, classes: Tensor, tissues: tuple[int, ...]) -> Tensor:
         """Intensity 0..1 and texture for each tissue."""
-        mean = self._contrast(tissues) if self._chance(0.8) else self._uniform(0.05, 1.0, len(tissues))
+        mean = self._contrast(tissues) if self._chance(0.85) else self._uniform(0.05, 1.0, len(tissues))
         spread = self._uniform(0.0, 0.1, len(tissues)) * self._number(0, 1)
-        if self._chance(0.1):
+        if self._chance(0.05):
             for position, tissue in enumerate(tissues):
                 if tissue >= FIRST_EXTRACEREBRAL:
                     mean[position] = spread[position] = 0.0
@@ -149,15 +149,15 @@ class Synthesiser:
     def _scan(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """What a scanner adds; also the field of view as a mask."""
         size = list(image.shape)
-        image = image * torch.exp(self._smooth(4, size, 1)[0] * self._number(0, 0.5))
-        image = image.clamp_min(0) ** math.exp(self._number(-0.4, 0.4))
+        image = image * torch.exp(self._smooth(4, size, 1)[0] * self._number(0, 0.4))
+        image = image.clamp_min(0) ** math.exp(self._number(-0.3, 0.3))
         if self._chance(0.5):
             for axis in range(3):
                 image = _averaged(image, axis, 3)
         if self._chance(0.7):
             image = self._thick_slices(image)
         view = self._field_of_view(size)
-        noise = self._number(0, 0.08) * torch.randn(size, generator=self._random)
+        noise = self._number(0, 0.06) * torch.randn(size, generator=self._random)
         image = (image + noise).abs() if self._chance(0.7) else image
         return torch.where(view, image, 0.0), view
 
@@ -174,7 +174,7 @@ class Synthesiser:
     def _field_of_view(self, size: list[int]) -> Tensor:
         """A tilted box that most often holds the whole image."""
         view = torch.ones(size, dtype=torch.bool)
-        if self._chance(0.4):
+        if self._chance(0.6):
             return view
         tilt = self._uniform(-0.25, 0.25, 3)
         axes = [torch.arange(n, dtype=torch.float32) - (n - 1) / 2 for n in size]
@@ -182,9 +182,9 @@ class Synthesiser:
         planes = (z + tilt[0] * y + tilt[1] * x, y - tilt[0] * z + tilt[2] * x, x - tilt[1] * z - tilt[2] * y)
         for plane, extent in zip(planes, size, strict=True):
             if self._chance(0.6):
-                view &= plane > -extent / 2 * self._number(0.55, 1.0)
+                view &= plane > -extent / 2 * self._number(0.7, 1.0)
             if self._chance(0.6):
-                view &= plane < extent / 2 * self._number(0.55, 1.0)
+                view &= plane < extent / 2 * self._number(0.7, 1.0)
         return view
 
     def _smooth(self, nodes: int, size: list[int], channels: int) -> Tensor:
