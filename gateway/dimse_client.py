@@ -55,6 +55,8 @@ def why_not(assoc: Association) -> str:
     """Why an association was not established, in a sentence."""
     if assoc.is_rejected:
         return "the association was rejected: check the AE titles and the peer's list of known nodes"
+    if assoc.rejected_contexts:
+        return "the peer accepts none of these SOP classes in a transfer syntax of ours"
     if assoc.is_aborted:
         return "the connection failed or was aborted: check host, port and firewall"
     return "no association"
@@ -94,7 +96,7 @@ def store(
     assoc = associate(ae, remote, timeout_s)
     if not assoc.is_established:
         reason = why_not(assoc)
-        return [StoreOutcome(uid, False, True, reason) for _, uid in metas]
+        return [StoreOutcome(uid, False, not assoc.rejected_contexts, reason) for _, uid in metas]
     accepted = {str(c.abstract_syntax) for c in assoc.accepted_contexts}
     outcomes = []
     try:
