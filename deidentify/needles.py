@@ -41,8 +41,8 @@ def needles_for(identifiers: tuple[str, ...], charsets: tuple[str, ...]) -> Need
 
 
 def _is_distinctive(data: bytes) -> bool:
-    """Digits alone need seven places: shorter numbers stand in every header."""
-    return len(data) >= (7 if data.isdigit() else SHORTEST)
+    """Digits alone need seven places: shorter numbers stand in every header. Of letters beyond ASCII four bytes do."""
+    return len(data) >= (7 if data.isdigit() else SHORTEST if data.isascii() else SHORTEST - 1)
 
 
 def _forms(identifier: str) -> Iterator[str]:

@@ -14,9 +14,9 @@ from deidentify.subject import fold
 from deidentify.tables import words_of
 
 _MULTIBYTE = re.compile(r"\x1b\$.*?(?:\x1b\([BJ]|$)|\x1b[()\-./]?.", re.DOTALL)
-_TOKEN = re.compile(r"[A-Za-z0-9]+(?:\.[0-9]+)?[A-Za-z]*\*?|\*")
+_TOKEN = re.compile(r"\+[Cc](?![A-Za-z0-9])|[A-Za-z0-9]+(?:\.[0-9]+)?[A-Za-z]*\*?|\*")
 _SEPARATORS = re.compile(r"[ _+\-/,.:;()&x=*]{1,3}")
-_NUMBER_RUN = re.compile(r"\d+(?:[ ._/:,()+\-]{1,2}\d+)+")
+_NUMBER_RUN = re.compile(r"(?<![A-Za-z0-9])\d+(?:[ ._/:,()+\-]{1,2}\d+)+")
 _PATTERNS = re.compile(
     r"\d{1,2}"  # a count
     r"|\d{1,3}(?:\.\d{1,3})?(?:mm|cm|ms|s|sec|min|deg|t|nex|avg|sl|ch|dir|dirs|vol|x)"  # a size with its unit

@@ -46,6 +46,7 @@ class FindingCode(StrEnum):
     PRIVATE = "private-element"
     GRAPHICS = "graphics"
     FUTURE_DATE = "future-date"
+    FOREIGN_TEXT = "foreign-text"
     FILE_NAME = "file-name"
 
 
@@ -76,8 +77,7 @@ def verify_bytes(
     findings = list(container_findings(data, ds))
     needles = needles_for(subject.identifiers, charsets)
     findings += identifier_findings(data, needles)
-    if needles.in_text:
-        findings += _text_findings(ds, needles.in_text, "")
+    findings += _text_findings(ds, needles.in_text, "")
     findings += uid_findings(data, ds, original_uids)
     return findings
 
@@ -129,8 +129,9 @@ def identifier_findings(data: bytes, needles: Needles) -> Iterator[Finding]:
 
 def _plausible(needles: Collection[bytes], haystack: bytes) -> list[bytes]:
     """Of thousands of needles those whose first bytes occur at all: one pass instead of thousands."""
-    starts = {haystack[offset : offset + SHORTEST] for offset in range(len(haystack))}
-    return [needle for needle in needles if needle[:SHORTEST] in starts]
+    length = SHORTEST - 1
+    starts = {haystack[offset : offset + length] for offset in range(len(haystack))}
+    return [needle for needle in needles if needle[:length] in starts]
 
 
 def _find_word(haystack: bytes, needle: bytes) -> int:
@@ -170,7 +171,9 @@ def _text_findings(ds: Dataset, words: frozenset[str], path: str) -> Iterator[Fi
     for where, value in text_elements(ds, path):
         if where.startswith(_STAMP):
             continue
-        if any(word in words for word in _WORD.findall(fold(value))):
+        if not value.isascii():
+            yield Finding(FindingCode.FOREIGN_TEXT, where, "text beyond ASCII, which no cleaned text has")
+        elif words and any(word in words for word in _WORD.findall(fold(value))):
             yield Finding(FindingCode.IDENTIFIER, where, "a short identifier of the patient or of the staff")
 
 
