@@ -6,6 +6,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check
 SUDO   := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 # Programs that the tests talk to; they come from Debian and are never started as services.
 DEBIAN := orthanc orthanc-dicomweb dcmtk postgresql chromium
+NODE   := nodejs npm
 export OMP_NUM_THREADS ?= 1
 
 .PHONY: demo test test-slow bench lint web install peers clean
@@ -29,6 +30,8 @@ demo: $(VENV)/.ready
 peers:
 	@if ! command -v Orthanc >/dev/null || [ ! -x /usr/bin/storescu ] || [ ! -d /usr/lib/postgresql ] || [ ! -x /usr/bin/chromium ]; then \
 	  $(SUDO) apt-get update -q && DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -q --no-install-recommends $(DEBIAN); fi
+	@if ! command -v npm >/dev/null; then \
+	  $(SUDO) apt-get update -q && DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -q --no-install-recommends $(NODE); fi
 
 test: $(VENV)/.test-ready peers
 	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
