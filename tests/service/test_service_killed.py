@@ -54,7 +54,7 @@ def survivor(
         try:
             moments = random.Random(SEED)
             for _ in range(KILLS):
-                time.sleep(moments.uniform(1.0, 14.0))  # the moments are the experiment, not a wait for a condition
+                time.sleep(moments.uniform(2.0, 35.0))  # the moments are the experiment, not a wait for a condition
                 site.kill()
                 site.start(wait=False)
             sender.join(900)
