@@ -22,6 +22,7 @@ def associate(
 ) -> Association:
     """Open an association that proposes (SOP class, transfer syntax) pairs, each as a context of its own."""
     entity = AE(calling)
+    entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = 120  # the test machine may be busy
     entity.requested_contexts = [build_context(c, s) for c, s in dict.fromkeys(contexts)]
     return entity.associate("127.0.0.1", port, ae_title=called, evt_handlers=[(evt.EVT_CONN_OPEN, no_delay)])
 

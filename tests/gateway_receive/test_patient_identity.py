@@ -5,14 +5,19 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from gateway_receive.mr_images import mr_image
+from gateway_receive.mr_images import encoded, mr_image
 from gateway_receive.node import Node, make_node
 from gateway_receive.senders import send
+from pydicom.dataset import Dataset
+from pydicom.uid import ExplicitVRLittleEndian
 
+from gateway.arrivals import ArrivalRules, Verdict
 from gateway.database import read_scope, session_scope
 from gateway.errors import IdentityConflict, NotFound
 from gateway.identity import IssuerRules, PatientId, agree, identifiers_of, patient_key_of, survivor_of
 from gateway.instance_facts import Identity
+from gateway.part10 import EncodedInstance
+from gateway.receiver import Receiver
 from gateway.tables import Patient, PatientIdentifier, Quarantine, Study
 
 RULES = IssuerRules({"SCANNER": "North Hospital"}, default="CITY")
@@ -69,14 +74,33 @@ def test_fifty_first_contacts_at_once_make_one_patient(node: Node) -> None:
     assert len(node.rows(Patient)) == len(node.rows(PatientIdentifier)) == 1
 
 
-def test_fifty_studies_of_a_new_patient_at_once(node: Node) -> None:
-    images = [mr_image(study=f"1.2.840.99.{n}", series=f"1.2.840.99.{n}.1", number=1) for n in range(50)]
-    with node.listening() as scp, ThreadPoolExecutor(50) as pool:
-        statuses = [s for sent in pool.map(lambda image: send(scp.port, [image]), images) for s in sent]
-    assert statuses == [0] * 50
-    assert len(node.rows(Patient)) == 1
-    assert {s.patient_key for s in node.rows(Study)} == {node.rows(Patient)[0].patient_key}
+def first_images(count: int) -> list[Dataset]:
+    return [mr_image(study=f"1.2.840.99.{n}", series=f"1.2.840.99.{n}.1", number=1) for n in range(count)]
+
+
+def assert_one_patient(node: Node, studies: int) -> None:
+    (patient,) = node.rows(Patient)
+    assert [s.patient_key for s in node.rows(Study)] == [patient.patient_key] * studies
     assert node.rows(Quarantine) == []
+
+
+def test_fifty_studies_of_a_new_patient_at_once(node: Node) -> None:
+    receiver = Receiver(node.database, node.received, ArrivalRules.from_settings(node.settings))
+    arriving = [
+        EncodedInstance(str(i.SOPClassUID), i.SOPInstanceUID, ExplicitVRLittleEndian, "PACS", encoded(i))
+        for i in first_images(50)
+    ]
+    with ThreadPoolExecutor(50) as pool:
+        verdicts = {outcome.verdict for outcome in pool.map(receiver.take, arriving)}
+    assert verdicts == {Verdict.STORED}
+    assert_one_patient(node, 50)
+
+
+def test_ten_associations_with_a_new_patient_at_once(node: Node) -> None:
+    with node.listening() as scp, ThreadPoolExecutor(10) as pool:
+        statuses = list(pool.map(lambda image: send(scp.port, [image]), first_images(10)))
+    assert statuses == [[0]] * 10
+    assert_one_patient(node, 10)
 
 
 def test_merges_lead_to_the_survivor(node: Node) -> None:

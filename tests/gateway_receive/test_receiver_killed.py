@@ -69,7 +69,7 @@ def send_until_killed(
         connection.close()  # pynetdicom leaves it open when the peer was killed
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=[pytest.mark.slow, pytest.mark.timeout(3600)])])
 def test_acknowledged_is_stored_whenever_the_receiver_is_killed(node: Node, kills: int) -> None:
     rng = random.Random(SEED)
     studies = [f"1.2.840.99.{n}" for n in range(kills)]

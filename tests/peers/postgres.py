@@ -26,17 +26,15 @@ _START_TIMEOUT_S = 60.0
 
 @dataclass(frozen=True)
 class PostgresCluster:
-    """A running cluster; `new_database` makes a database, empty or like `template`, and returns its URL."""
+    """A running cluster; `new_database` makes an empty database and returns its URL."""
 
     port: int
     pid: int
 
-    def new_database(self, template: str = "template1") -> str:
+    def new_database(self) -> str:
         name = f"t{secrets.token_hex(6)}"
         with psycopg.connect(self._dsn("postgres"), autocommit=True) as connection:
-            connection.execute(
-                sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
-            )
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
         return f"postgresql+psycopg://{_USER}@127.0.0.1:{self.port}/{name}"
 
     def _dsn(self, database: str) -> str:
