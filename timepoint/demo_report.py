@@ -46,7 +46,8 @@ def write_report(demo: Demonstration) -> Path:
         f"<!doctype html><html lang='en'><meta charset='utf-8'><title>Timepoint demonstration</title>"
         f"<style>{_STYLE}</style><h1>Timepoint demonstration</h1><p class='note'><strong>{LABEL}.</strong> "
         "Simulated or supplied studies went through the gateway over DICOM; the pictures show the segmentation that "
-        "came back to the PACS. Forecasts are model output, not measurements.</p>"
+        "came back to the PACS. Forecasts are model output, not measurements; the forecaster was trained on synthetic "
+        "histories, and on real treated glioma it did not beat the last value.</p>"
     ]
     returned = _segmentations(demo.out / "pacs")
     for patient, group in groupby(demo.studies, key=lambda e: str(e["patient_key"])):

@@ -61,7 +61,9 @@ function forecast(result: Result | undefined): HTMLElement {
   if (!made) return el("p", { class: "muted" }, "No forecast.");
   if (made.abstained) return el("p", { class: "muted" }, `No forecast: ${made.abstained}`);
   const rows = made.points.map((p) => [`+${p.horizon_days} days`, ml(p.median_ml), `${ml(p.lower_ml)} to ${ml(p.upper_ml)}`, `${Math.round(p.coverage * 100)} %`]);
-  return table(`Forecast by ${made.model.name} ${made.model.version}: model output, not a measurement`, ["after the last study", "median ml", "interval ml", "coverage"], rows, "No forecast.");
+  const caution = "Trained on synthetic histories. On real treated glioma it did not beat the last value and its intervals were too narrow: see the model card.";
+  const values = table(`Forecast by ${made.model.name} ${made.model.version}: model output, not a measurement`, ["after the last study", "median ml", "interval ml", "coverage"], rows, "No forecast.");
+  return el("section", {}, values, el("p", { class: "muted" }, caution));
 }
 
 function lesions(results: Result[]): HTMLElement {
