@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import highdicom as hd
@@ -11,7 +12,7 @@ from encoding.source_series import AXIAL, Geometry, SourceSeries, classic
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
-from inference.encoding import EncodingError, codes, is_own_object, read_report, read_segment_volumes
+from inference.encoding import EncodedStudy, EncodingError, codes, is_own_object, read_report, read_segment_volumes
 
 
 def golden(real_data: Path, name: str) -> Dataset:
@@ -116,6 +117,23 @@ def test_none_of_them_is_ours(real_data: Path) -> None:
     files = sorted((real_data / "golden").glob("*.dcm"))
     assert len(files) == 9
     assert not any(is_own_object(dcmread(file)) for file in files)
+
+
+def test_time_point_numbers_are_no_measurements_whatever_their_relationship(encoded: EncodedStudy) -> None:
+    """Some writers put the time point context under CONTAINS, as they do with measurements."""
+    report = copy.deepcopy(encoded.report)
+    expected = read_report(encoded.report)
+    (container,) = [i for i in report.ContentSequence if i.ConceptNameCodeSequence[0].CodeValue == "126010"]
+    changed = [
+        item
+        for group in container.ContentSequence
+        for item in group.ContentSequence
+        if item.ConceptNameCodeSequence[0].CodeValue in ("126073", "128740")
+    ]
+    for item in changed:
+        item.RelationshipType = "CONTAINS"
+    assert len(changed) == 2 * len(expected)
+    assert read_report(report) == expected
 
 
 def test_the_wrong_kind_of_object_is_refused(real_data: Path) -> None:
