@@ -41,7 +41,7 @@ VERSION = "1.0.0"
 SPACING_MM = 1.5
 PATCH = (64, 80, 64)
 WHOLE_BRAIN = (112, 128, 112)
-WHOLE_BRAIN_FROM = 0.85
+WHOLE_BRAIN_FROM = 0.72
 """From this share of the training time on, whole brains replace patches, as at inference."""
 
 TRAINING_SEEDS = 10_000_000
