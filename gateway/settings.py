@@ -6,7 +6,6 @@ never as a value, so that neither `printable()` nor a process list can show one.
 
 from __future__ import annotations
 
-import difflib
 import os
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -20,6 +19,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from gateway.errors import SettingsError
+from gateway.settings_mistakes import describe, nearest
 from longitudinal.types import Contrast
 
 DEFAULT_FILE = Path("timepoint.toml")
@@ -360,7 +360,7 @@ def load_settings(file: Path | None = None) -> Settings:
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{source_file} is no valid TOML: {error}.") from None
     except ValidationError as error:
-        raise SettingsError(_describe(error, source_file)) from None
+        raise SettingsError(describe(error, source_file, Settings)) from None
 
 
 def _refuse_unknown_variables(environment: Iterable[str]) -> None:
@@ -371,37 +371,4 @@ def _refuse_unknown_variables(environment: Iterable[str]) -> None:
             continue
         section = name[len(_PREFIX) :].split("__")[0].lower()
         if section not in known:
-            raise SettingsError(f"{name}: there is no section {section!r}{_nearest(section, known)}.")
-
-
-def _describe(error: ValidationError, file: Path | None) -> str:
-    where = f"{file or 'the environment'}"
-    return "; ".join(_sentence(item["loc"], item["type"], item["msg"]) for item in error.errors()) + f" (in {where})."
-
-
-def _sentence(location: tuple[int | str, ...], kind: str, message: str) -> str:
-    key = ".".join(str(part) for part in location)
-    if kind != "extra_forbidden":
-        return f"{key}: {message}" if key else message
-    return f"unknown key {key!r}{_nearest(str(location[-1]), _known_keys(location[:-1]))}"
-
-
-def _known_keys(location: tuple[int | str, ...]) -> list[str]:
-    """Names that are valid at a place in the configuration."""
-    model: type[BaseModel] = Settings
-    for part in location:
-        if isinstance(part, int):
-            continue
-        model = _model_of(model.model_fields[part].annotation)
-    return list(model.model_fields)
-
-
-def _model_of(annotation: Any) -> type[BaseModel]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    return next(_model_of(a) for a in annotation.__args__ if a is not type(None) and a is not Ellipsis)
-
-
-def _nearest(name: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else f"; known keys: {', '.join(sorted(known))}"
+            raise SettingsError(f"{name}: there is no section {section!r}{nearest(section, known)}.")

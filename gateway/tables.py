@@ -7,13 +7,16 @@ Every row carries UTC times. What must happen once is held by a unique constrain
 from __future__ import annotations
 
 import datetime as dt
-from enum import StrEnum
 from typing import Any, ClassVar
 
 from sqlalchemy import BigInteger, Index, Integer, MetaData, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
 from gateway.column_types import Json, UtcDateTime, new_key, utc_now, words
+from gateway.states import DeliveryState as DeliveryState
+from gateway.states import InstanceRole as InstanceRole
+from gateway.states import QuarantineKind as QuarantineKind
+from gateway.states import StudyState as StudyState
 
 METADATA = MetaData(
     naming_convention={
@@ -31,60 +34,6 @@ class Row(SQLModel):
     """Base of all tables."""
 
     metadata: ClassVar[MetaData] = METADATA
-
-
-class StudyState(StrEnum):
-    """Where a study revision stands (DESIGN section 4)."""
-
-    RECEIVING = "receiving"
-    COMPLETE = "complete"
-    IDENTIFIED = "identified"
-    DEIDENTIFIED = "deidentified"
-    SEGMENTED = "segmented"
-    MEASURED = "measured"
-    RECORDED = "recorded"
-    FORECAST = "forecast"
-    ENCODED = "encoded"
-    DELIVERED = "delivered"
-    COMMITTED = "committed"
-    PUBLISHED = "published"
-    QUARANTINED = "quarantined"
-    FAILED = "failed"
-    SUPERSEDED = "superseded"
-    RETRACTED = "retracted"
-    DISCARDED = "discarded"
-
-
-class InstanceRole(StrEnum):
-    """What an instance is to us: MR image to analyse, or other material of the study that is only kept."""
-
-    IMAGE = "image"
-    MATERIAL = "material"
-
-
-class DeliveryState(StrEnum):
-    """How far one object is on its way to one destination."""
-
-    PENDING = "pending"
-    DELIVERED = "delivered"
-    COMMITTED = "committed"
-    FAILED = "failed"
-    SUPERSEDED = "superseded"
-
-
-class QuarantineKind(StrEnum):
-    """Why something waits for a person."""
-
-    UNREADABLE = "unreadable"
-    TRUNCATED = "truncated"
-    NO_PIXEL_DATA = "no-pixel-data"
-    MISSING_UID = "missing-uid"
-    CLASS_MISMATCH = "class-mismatch"
-    CONFLICTING_COPY = "conflicting-copy"
-    MISSING_PATIENT_ID = "missing-patient-id"
-    CONFLICTING_PATIENT = "conflicting-patient"
-    INCOMPLETE = "incomplete"
-    UNUSABLE = "unusable"
 
 
 class Patient(Row, table=True):
