@@ -122,8 +122,8 @@ def _survey(source: Path, paths: list[Path]) -> _Survey:
     for path in paths:
         try:
             ds = _header(path)
-            survey.claims[path] = claim_of(ds)
             survey.identifiers[path] = identifiers_of(ds)
+            survey.claims[path] = claim_of(ds)
         except Refused as refused:
             survey.refused.append(RefusedFile(path.relative_to(source), refused.code, refused.message))
     return survey

@@ -16,6 +16,7 @@ from pydicom.errors import InvalidDicomError
 from deidentify import charsets
 from deidentify.elements import tags_of, text_of
 from deidentify.errors import FolderError, Refused
+from deidentify.findings import Finding, FindingCode
 from deidentify.needles import Needles, needles_for
 from deidentify.quiet import quiet
 from deidentify.reading import PARSER_ERRORS, read_file
@@ -23,8 +24,6 @@ from deidentify.residue import residue
 from deidentify.subject import Subject, identifiers_of
 from deidentify.text import vocabulary
 from deidentify.verification import (
-    Finding,
-    FindingCode,
     container_findings,
     identifier_findings,
     parse,

@@ -14,13 +14,18 @@ from deidentify.tables import iods
 
 MR_IMAGE = "1.2.840.10008.5.1.4.1.1.4"
 
-# Attributes that scanners send in classic MR beyond the IOD and that volumetry or diffusion needs (reviewed).
+# Attributes that scanners send beyond the IOD and that volumetry or diffusion needs (reviewed): numbers and terms in
+# classic MR, and numbers that some send at the root of Enhanced MR beside the functional groups.
 _SUPPLEMENT: dict[str, tuple[str, ...]] = {
     MR_IMAGE: (
         "RescaleSlope", "RescaleIntercept", "RescaleType", "DiffusionBValue", "DiffusionGradientOrientation",
         "DiffusionDirectionality", "EffectiveEchoTime", "PulseSequenceName", "AcquisitionDuration",
         "ParallelReductionFactorInPlane", "PartialFourier", "RequestedProcedureDescription", "AcquisitionContrast",
         "ComplexImageComponent", "ResonantNucleus",
+    ),
+    "1.2.840.10008.5.1.4.1.1.4.1": (
+        "SpacingBetweenSlices", "SliceThickness", "PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient",
+        "RepetitionTime", "EchoTime", "InversionTime", "FlipAngle", "RescaleSlope", "RescaleIntercept",
     ),
 }  # fmt: skip
 

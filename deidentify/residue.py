@@ -10,8 +10,8 @@ from pydicom.dataset import Dataset
 from pydicom.tag import BaseTag
 
 from deidentify.elements import tags_of, text_of
+from deidentify.findings import Finding, FindingCode
 from deidentify.private import safe_elements
-from deidentify.verification import Finding, FindingCode
 from deidentify.vrs import vr_of
 
 # Not from the engine's tables on purpose: a list of its own, for what must be absent or empty.
@@ -29,12 +29,12 @@ _PSEUDONYM = re.compile(r"[A-Z2-7]{16}|ANONYMIZED")
 _PATIENT_NAME, _PATIENT_ID = 0x00100010, 0x00100020
 
 
-def residue(ds: Dataset, today: dt.date) -> Iterator[Finding]:
-    """Findings in `ds` and its sequences; `today` bounds its dates."""
-    yield from _item(ds, "", today)
+def residue(ds: Dataset, today: dt.date | None = None) -> Iterator[Finding]:
+    """Findings in `ds` and its sequences; `today` bounds its dates where it is given."""
+    yield from _item(ds, "", f"{today:%Y%m%d}" if today is not None else "")
 
 
-def _item(ds: Dataset, path: str, today: dt.date) -> Iterator[Finding]:
+def _item(ds: Dataset, path: str, today: str) -> Iterator[Finding]:
     tags = tags_of(ds)
     yield from _private(ds, tags, path)
     for tag in tags:
@@ -53,7 +53,7 @@ def _item(ds: Dataset, path: str, today: dt.date) -> Iterator[Finding]:
 _TEXTUAL = frozenset(("AE", "DA", "DT", "LO", "LT", "PN", "SH", "ST", "UC", "UI", "UR", "UT"))
 
 
-def _value(value: str, tag: BaseTag, vr: str, where: str, today: dt.date, ds: Dataset) -> Iterator[Finding]:
+def _value(value: str, tag: BaseTag, vr: str, where: str, today: str, ds: Dataset) -> Iterator[Finding]:
     value = value.strip(" \0")
     if tag in _EMPTY and (value not in ("", "REMOVED") or (vr == "SQ" and len(ds[tag].value))):
         yield Finding(FindingCode.IDENTIFYING_ATTRIBUTE, where, f"{_EMPTY[tag]} is not empty")
@@ -63,7 +63,7 @@ def _value(value: str, tag: BaseTag, vr: str, where: str, today: dt.date, ds: Da
         yield Finding(FindingCode.PERSON_NAME, where, "not a pseudonym")
     elif vr == "UI" and not all(_UID.fullmatch(uid.strip()) for uid in value.split("\\") if uid):
         yield Finding(FindingCode.FOREIGN_UID, where, "a UID that was not mapped")
-    elif vr in ("DA", "DT") and any(part[:8] > f"{today:%Y%m%d}" for part in value.split("\\")):
+    elif today and vr in ("DA", "DT") and any(part[:8] > today for part in value.split("\\")):
         yield Finding(FindingCode.FUTURE_DATE, where, "a date in the future")
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
-from enum import StrEnum
 from io import BytesIO
 
 import pydicom
@@ -17,8 +15,10 @@ from pydicom.tag import BaseTag
 
 from deidentify import stamp, text
 from deidentify.elements import tags_of, text_of
+from deidentify.findings import Finding, FindingCode
 from deidentify.needles import SHORTEST, Needles, needles_for
 from deidentify.quiet import quiet
+from deidentify.residue import residue
 from deidentify.subject import Subject, fold
 from deidentify.vrs import vr_of
 
@@ -30,36 +30,6 @@ _STAMP = ("(0012,0063)", "(0012,0064)")
 _CONSTANTS = tuple(constant.encode().lower() for constant in (*stamp.CONSTANTS, "Profile "))
 
 
-class FindingCode(StrEnum):
-    """What kind of residue was found; kept stable."""
-
-    NOT_DICOM = "not-dicom"
-    PREAMBLE = "preamble"
-    FILE_META = "file-meta"
-    TRAILING_BYTES = "trailing-bytes"
-    NOT_MARKED = "not-marked"
-    IDENTIFIER = "identifier"
-    ORIGINAL_UID = "original-uid"
-    FOREIGN_UID = "foreign-uid"
-    PERSON_NAME = "person-name"
-    IDENTIFYING_ATTRIBUTE = "identifying-attribute"
-    PRIVATE = "private-element"
-    GRAPHICS = "graphics"
-    FUTURE_DATE = "future-date"
-    FOREIGN_TEXT = "foreign-text"
-    FILE_NAME = "file-name"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """`where`: an attribute path or a byte offset; `file` is set by folder checks."""
-
-    code: FindingCode
-    where: str
-    message: str
-    file: str = ""
-
-
 @quiet()
 def verify_bytes(
     data: bytes, subject: Subject, original_uids: Collection[str], charsets: tuple[str, ...]
@@ -68,7 +38,8 @@ def verify_bytes(
 
     `subject.identifiers` are looked for as whole words in every byte, in each of the declared `charsets` of the
     original, UTF-8 and Latin-1, names with and without accents and written together, dates in the usual orders; words
-    too short for that are looked for in the text elements. `original_uids` are looked for in every byte.
+    too short for that are looked for in the text elements. `original_uids` are looked for in every byte. Besides, what
+    no de-identified object has is reported whoever it is about (`deidentify.residue`).
     """
     try:
         ds = parse(data)
@@ -78,6 +49,7 @@ def verify_bytes(
     needles = needles_for(subject.identifiers, charsets)
     findings += identifier_findings(data, needles)
     findings += _text_findings(ds, needles.in_text, "")
+    findings += residue(ds)
     findings += uid_findings(data, ds, original_uids)
     return findings
 

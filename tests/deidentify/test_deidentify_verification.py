@@ -14,13 +14,14 @@ from pydicom.dataset import Dataset
 
 from deidentify.engine import deidentify
 from deidentify.errors import FolderError
+from deidentify.findings import FindingCode
 from deidentify.folder_verification import verify_folder
 from deidentify.keys import KeyRing
 from deidentify.profile import Profile
 from deidentify.quiet import quiet
 from deidentify.residue import residue
 from deidentify.subject import Subject
-from deidentify.verification import FindingCode, verify_bytes
+from deidentify.verification import verify_bytes
 from deidentify.writing import to_bytes
 
 SUBJECT = Subject(b"s" * 16, ("Zwicky^Fritz", "MRN-778899", "19500102", "Li^Bo"))
@@ -51,20 +52,20 @@ def test_a_clean_object_has_no_findings(clean):
     ],
 )  # fmt: skip
 def test_identifiers_are_found_in_every_form(clean, text):
-    clean.ImageComments = text
+    clean.DerivationDescription = text
     assert FindingCode.IDENTIFIER in found(clean)
 
 
 @pytest.mark.parametrize("text", ["Zwickyesque", "119500102", "t1 fritze", "Bob", "bold"])
 def test_longer_words_and_numbers_are_not_taken_for_identifiers(clean, text):
-    clean.ImageComments = text
+    clean.DerivationDescription = text
     assert found(clean) == []
 
 
 def test_short_names_are_found_in_text_but_not_in_codes(clean):
-    clean.ImageComments = "Mr Kim"
+    clean.DerivationDescription = "Mr Kim"
     assert FindingCode.IDENTIFIER in found(clean, "Kim")
-    del clean.ImageComments
+    del clean.DerivationDescription
     clean.ScanOptions = "KIM"
     assert found(clean, "Kim") == []
 
@@ -83,7 +84,7 @@ def test_short_names_are_found_in_text_but_not_in_codes(clean):
 def test_names_are_found_in_the_bytes_of_their_character_set(clean, charset, name):
     for part in name.split("^"):
         encoded = encode_string(part, convert_encodings(list(charset)))
-        clean.add_new(0x00204000, "UN", encoded + b" " * (len(encoded) % 2))
+        clean.add_new(0x00144321, "OB", encoded + b" " * (len(encoded) % 2))
         with quiet():
             data = to_bytes(clean)
         findings = verify_bytes(data, Subject(b"", (name,)), (), charset)
@@ -97,7 +98,7 @@ def test_text_that_is_not_ascii_is_found_whoever_it_names(clean):
 
 def test_a_name_without_its_accents_is_found(clean):
     for text in ("Groessenmueller", "Grossenmuller"):
-        clean.ImageComments = text
+        clean.DerivationDescription = text
         assert FindingCode.IDENTIFIER in found(clean, "Größenmüller^Jörg")
 
 
@@ -116,7 +117,7 @@ def test_identifiers_in_pixels_and_private_bytes_are_found(clean):
 
 
 def test_original_uids_are_found(clean):
-    clean.add_new(0x00204000, "LT", "see 1.2.3.4.5")
+    clean.add_new(0x00082111, "ST", "see 1.2.3.4.5")
     assert found(clean) == [FindingCode.ORIGINAL_UID]
 
 
