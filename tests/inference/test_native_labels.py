@@ -42,7 +42,7 @@ def test_labels_on_a_turned_grid_of_the_same_voxels_come_back_identical(orientat
 @settings(deadline=None, max_examples=25)
 @given(
     st.tuples(*[st.floats(-3, 3) for _ in range(3)]),
-    st.floats(5, 16),
+    st.floats(7, 16),  # over more than two of the thickest slices: the centre of less is coarse by nature
     st.tuples(*[st.floats(-25, 25) for _ in range(3)]),
     st.sampled_from([(5.5, 0.9, 0.9), (1.2, 0.94, 0.94), (3.0, 0.5, 0.5), (0.7, 0.7, 0.7)]),
 )
