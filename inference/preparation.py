@@ -22,7 +22,7 @@ BrainExtractor = Callable[[FloatArray], BoolArray]
 """float32 (slices, rows, columns) on the working grid -> bool of the same shape."""
 
 WORKING_SPACING_MM = 1.0
-HEAD_MARGIN_MM = 6.0
+HEAD_MARGIN_MM = 5.0
 LARGEST_WORKING_MM = 320.0
 _BOUNDS_MM = 2.0
 STRIPPED_ZERO_SHARE = 0.30
@@ -83,7 +83,7 @@ def prepare_series(volumes: Mapping[Contrast, Volume], brain_extractor: BrainExt
 
 
 def working_grid(reference: Volume) -> Volume:
-    """The reference on the working grid: 1 mm, indices growing towards S, P and L, cut to the head plus 6 mm."""
+    """The reference on the working grid: 1 mm, indices growing towards S, P and L, cut to the head plus 5 mm."""
     low, high = _head_bounds(reference)
     shape = np.maximum(np.ceil((high - low) / WORKING_SPACING_MM).astype(int) + 1, 1)
     affine = np.eye(4)
@@ -96,14 +96,14 @@ def working_grid(reference: Volume) -> Volume:
 
 def _head_bounds(volume: Volume) -> tuple[np.ndarray[tuple[int], np.dtype[np.float64]], ...]:
     """LPS bounds of what is brighter than air, at most 320 mm from the top of the head downwards."""
-    array = volume.array
-    threshold = 0.33 * array[array >= array.mean()].mean()
-    solid = ndimage.binary_opening(array > threshold, iterations=1) if min(array.shape) >= 3 else array > threshold
     step = tuple(slice(None, None, max(1, round(_BOUNDS_MM / s))) for s in volume.spacing)
-    seen = solid[step] if solid[step].any() else np.ones_like(solid[step])
-    index = np.argwhere(seen) * [s.step for s in step]
+    array = volume.array[step]
+    bright = array > 0.33 * array[array >= array.mean()].mean()
+    solid = ndimage.binary_opening(bright)
+    index = np.argwhere(solid if solid.any() else np.ones_like(solid)) * [s.step for s in step]
     points = volume.affine[:3, :3] @ index.T + volume.affine[:3, 3:]
-    low, high = points.min(axis=1) - HEAD_MARGIN_MM, points.max(axis=1) + HEAD_MARGIN_MM
+    margin = HEAD_MARGIN_MM + max(volume.spacing) / 2
+    low, high = points.min(axis=1) - margin, points.max(axis=1) + margin
     return np.maximum(low, high - LARGEST_WORKING_MM), high
 
 
