@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from sqlmodel import col, func, select
-
 from gateway import audit
+from gateway.arrivals import ArrivalRules
 from gateway.completion import complete_study
 from gateway.context import Gateway
 from gateway.courier import replay
 from gateway.database import session_scope
 from gateway.errors import NotAllowed, NotFound
 from gateway.overview import find_study
-from gateway.quarantine import settle, show
+from gateway.quarantine import show
+from gateway.quarantine_decisions import Decision, resolve
 from gateway.stages.refolding import refold
-from gateway.tables import Outbox, Patient, Quarantine, Study, StudyState
+from gateway.tables import Outbox, Patient, Study, StudyState
 from longitudinal.types import TumourType
 
 
@@ -82,36 +82,28 @@ def set_tumour_type(gateway: Gateway, patient_key: str, kind: TumourType, actor:
         refold(session, patient_key, changed=None)
 
 
-def dismiss(gateway: Gateway, quarantine_key: str, actor: str) -> None:
-    """Close a quarantine item without doing more; what was kept stays kept."""
-    with session_scope(gateway.database) as session:
-        item = _open_item(show(session, quarantine_key))
-        settle(item, actor, "dismissed")
-        session.add(item)
-        audit.append(session, actor=actor, action="quarantine.dismiss", subject=quarantine_key)
-
-
-def resume(gateway: Gateway, quarantine_key: str, actor: str) -> int:
-    """Settle an item by completing its study as it is; returns the new revision.
+def resolve_item(gateway: Gateway, quarantine_key: str, decision: Decision) -> None:
+    """Carry out a person's decision on an item, with everything that follows from it.
 
     Raises:
-        NotAllowed: when the item belongs to no study.
+        NotFound: for an unknown key.
+        NotAllowed: when the item is settled already, or its kind does not admit the action.
+    """
+    rules = ArrivalRules.from_settings(gateway.settings)
+    with session_scope(gateway.database) as session:
+        resolve(session, quarantine_key, decision, gateway.received, rules)
+
+
+def complete_item(gateway: Gateway, quarantine_key: str, actor: str) -> int:
+    """Settle an item by closing its study as it is; returns the new revision.
+
+    Raises:
+        NotAllowed: when the item belongs to no study, or waits for another decision.
     """
     with session_scope(gateway.database) as session:
-        item = _open_item(show(session, quarantine_key))
+        item = show(session, quarantine_key)
+        if item.resolved_at is not None:
+            raise NotAllowed(f"Item {quarantine_key} was settled already ({item.resolution}).")
         if item.study_key is None:
-            raise NotAllowed(f"Item {quarantine_key} belongs to no study: it can only be dismissed.")
+            raise NotAllowed(f"Item {quarantine_key} belongs to no study: it can only be discarded.")
         return complete_study(session, item.study_key, actor)
-
-
-def _open_item(item: Quarantine) -> Quarantine:
-    if item.resolved_at is not None:
-        raise NotAllowed(f"Item {item.quarantine_key} was settled already ({item.resolution}).")
-    return item
-
-
-def counts(gateway: Gateway) -> dict[str, int]:
-    """How many studies are in each state."""
-    with session_scope(gateway.database) as session:
-        rows = session.exec(select(Study.state, func.count()).group_by(col(Study.state))).all()
-    return {str(state): int(count) for state, count in rows}

@@ -17,6 +17,7 @@ from gateway.database import read_scope, session_scope
 from gateway.engine import JobQueue
 from gateway.export import export_histories
 from gateway.quarantine import list_open, show
+from gateway.quarantine_decisions import ALLOWED, Action, Decision
 from gateway.tables import Delivery, DeliveryState, ExportLedger, Quarantine, StudyState
 from inference.model_folder import SHIPPED_MODELS
 from longitudinal.histories import Patient
@@ -104,15 +105,17 @@ def quarantine_item(key: str, gateway: Open, _user: Viewer) -> dict[str, Any]:
         return _item(show(session, key))
 
 
-@router.post("/quarantine/{key}/dismiss")
-def dismiss(key: str, gateway: Open, user: Operator) -> dict[str, str]:
-    operations.dismiss(gateway, key, user.name)
-    return {"done": "dismissed"}
-
-
 @router.post("/quarantine/{key}/complete")
-def resume(key: str, gateway: Open, user: Operator) -> dict[str, int]:
-    return {"revision": operations.resume(gateway, key, user.name)}
+def complete_item(key: str, gateway: Open, user: Operator) -> dict[str, int]:
+    return {"revision": operations.complete_item(gateway, key, user.name)}
+
+
+@router.post("/quarantine/{key}/resolve")
+def resolve_item(
+    key: str, gateway: Open, user: Operator, action: Action, patient_id: str = "", issuer: str = ""
+) -> dict[str, str]:
+    operations.resolve_item(gateway, key, Decision(action, user.name, patient_id, issuer))
+    return {"done": action.value}
 
 
 def _item(row: Quarantine) -> dict[str, Any]:
@@ -123,6 +126,7 @@ def _item(row: Quarantine) -> dict[str, Any]:
         "reason": row.reason,
         "remedy": row.remedy,
         "since": row.created_at.isoformat(timespec="seconds"),
+        "actions": sorted(action.value for action in ALLOWED[row.kind]),
     }
 
 

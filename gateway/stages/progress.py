@@ -53,7 +53,8 @@ def advance(gateway: Gateway, study_key: str, revision: int, state: StudyState) 
     """Move a study on to `state`; never back, and not when a later revision has taken over."""
     with session_scope(gateway.database) as session:
         study = require_study(session, study_key)
-        if study.revision != revision or study.state not in ORDER:
+        reopened = study.due is not None  # late images have come: the study waits for its next revision
+        if study.revision != revision or reopened or study.state not in ORDER:
             return
         if ORDER.index(state) > ORDER.index(study.state):
             study.state = state

@@ -42,8 +42,8 @@ def test_nothing_is_shown_without_a_token(client: TestClient, path: str) -> None
 
 
 def test_a_viewer_may_not_act_and_an_operator_may(client: TestClient) -> None:
-    assert client.post("/api/v1/quarantine/q1/dismiss", headers=_as(VIEWER)).status_code == 403
-    answer = client.post("/api/v1/quarantine/q1/dismiss", headers=_as(OPERATOR))
+    assert client.post("/api/v1/quarantine/q1/resolve?action=discard", headers=_as(VIEWER)).status_code == 403
+    answer = client.post("/api/v1/quarantine/q1/resolve?action=discard", headers=_as(OPERATOR))
     assert answer.status_code == 404
     assert "q1" in answer.json()["detail"]
 

@@ -205,20 +205,32 @@ def show_quarantine(
 @quarantine.command("resolve")
 def resolve_quarantine(
     key: Annotated[str, typer.Argument(help="Key of the item.")],
-    decision: Annotated[str, typer.Option("--as", help="complete: go on with the study as it is; dismiss: close it.")],
+    decision: Annotated[
+        str,
+        typer.Option(
+            "--as",
+            help="complete: go on with the study as it is; release: it belongs there after all, look again; replace: "
+            "take the new copy; assign: give the study a patient; discard: leave it out (its bytes stay kept).",
+        ),
+    ],
+    patient_id: Annotated[str, typer.Option("--patient-id", help="assign: the patient ID.")] = "",
+    issuer: Annotated[str, typer.Option("--issuer", help="assign: the issuer of the patient ID.")] = "",
     config: ConfigOption = None,
 ) -> None:
     """Decide on an item."""
     gateway = gateway_from(config)
-    from gateway.operations import dismiss, resume
+    from gateway.operations import complete_item, resolve_item
+    from gateway.quarantine_decisions import Action, Decision
 
     if decision == "complete":
-        typer.echo(f"The study goes on as revision {resume(gateway, key, _actor())}.")
-    elif decision == "dismiss":
-        dismiss(gateway, key, _actor())
-        typer.echo("Dismissed; what was received stays kept.")
-    else:
-        stop("--as takes complete or dismiss.", WRONG_USE)
+        typer.echo(f"The study goes on as revision {complete_item(gateway, key, _actor())}.")
+        return
+    if decision not in list(Action):
+        stop(f"--as takes complete, {', '.join(Action)}.", WRONG_USE)
+    if decision == Action.ASSIGN and not patient_id:
+        stop("--as assign needs --patient-id.", WRONG_USE)
+    resolve_item(gateway, key, Decision(Action(decision), _actor(), patient_id, issuer))
+    typer.echo(f"Settled: {decision}.")
 
 
 def _item(row: Any) -> dict[str, Any]:

@@ -27,6 +27,7 @@ export interface QuarantineItem {
   reason: string;
   remedy: string;
   since: string;
+  actions: string[];
 }
 
 export interface Change {

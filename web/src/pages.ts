@@ -112,10 +112,29 @@ export async function quarantine(again: () => void): Promise<Node[]> {
     el(
       "span",
       {},
-      q.study_key ? act(`quarantine/${q.key}/complete`, "Go on", "Go on with this study as it is?") : null,
-      act(`quarantine/${q.key}/dismiss`, "Dismiss", "Dismiss this item? What was received stays kept."),
+      q.kind === "incomplete" || q.kind === "unusable"
+        ? act(`quarantine/${q.key}/complete`, "Go on", "Go on with this study as it is?")
+        : null,
+      ...q.actions
+        .filter((action) => action !== "assign")
+        .map((action) => act(`quarantine/${q.key}/resolve?action=${action}`, label(action), question(action))),
+      q.actions.includes("assign") ? el("span", { class: "muted" }, `timepoint quarantine resolve ${q.key} --as assign`) : null,
     ),
   ]);
   const columns = ["since", "kind", "study", "what was wrong", "what to do", "decide"];
   return [el("h1", {}, "Quarantine"), table("What waits for a person, the oldest first", columns, rows, "Nothing waits for a decision.")];
+}
+
+const DECISIONS: Record<string, [string, string]> = {
+  discard: ["Leave out", "Leave this out? Its bytes stay kept."],
+  release: ["Belongs here", "Does this belong to the study after all? The study is looked at again."],
+  replace: ["Take the new copy", "Put the new copy in place of the stored one?"],
+};
+
+function label(action: string): string {
+  return DECISIONS[action]?.[0] ?? action;
+}
+
+function question(action: string): string {
+  return DECISIONS[action]?.[1] ?? `${action}?`;
 }
