@@ -102,7 +102,7 @@ def _keep(context: Context, element: Element, rule: Rule) -> Result:
             return _fallback(context, element, rule)
         element = with_vr(element, rule.vr[:2])
     value = element.value
-    if rule.longest and isinstance(value, bytes) and len(value) > rule.longest:
+    if rule.longest and isinstance(value, bytes) and (len(value) > rule.longest or len(value) % 2):
         return _fallback(context, element, rule)
     return element, Outcome.KEPT
 

@@ -17,6 +17,7 @@ from deidentify.elements import Element, ascii_element, bytes_element, tags_of
 from deidentify.errors import RefusalCode, Refused
 from deidentify.keys import KeyRing
 from deidentify.ledger import Ledger, Outcome, Path
+from deidentify.parsing import parsing
 from deidentify.plan import Plan, Rule, plan_for
 from deidentify.profile import Profile
 from deidentify.quiet import quiet
@@ -45,6 +46,7 @@ class Deidentified:
 
 
 @quiet()
+@parsing()
 def deidentify(ds: Dataset, subject: Subject, keys: KeyRing, profile: Profile) -> Deidentified:
     """De-identify one instance; `ds` is not changed.
 

@@ -12,15 +12,15 @@ from pathlib import Path
 
 import pydicom
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
 
 from deidentify.engine import Deidentified, deidentify
 from deidentify.errors import FolderError, RefusalCode, Refused
 from deidentify.identity import Claim, Identities, claim_of
 from deidentify.keys import KeyRing
+from deidentify.parsing import parsing
 from deidentify.profile import Profile
 from deidentify.quiet import quiet
-from deidentify.reading import PARSER_ERRORS, read_file
+from deidentify.reading import read_file
 from deidentify.subject import Subject, identifiers_of
 from deidentify.verification import verify_bytes
 from deidentify.writing import to_bytes
@@ -130,14 +130,10 @@ def _survey(source: Path, paths: list[Path]) -> _Survey:
 
 
 @quiet()
+@parsing()
 def _header(path: Path) -> Dataset:
     """The few attributes that tell who it is, without reading the rest of the file."""
-    try:
-        return pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(_IDENTIFYING))
-    except InvalidDicomError:
-        raise Refused(RefusalCode.NOT_DICOM, "not a DICOM file") from None
-    except (OSError, *PARSER_ERRORS) as error:
-        raise Refused(RefusalCode.UNREADABLE, f"the file cannot be parsed ({type(error).__name__})") from None
+    return pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(_IDENTIFYING))
 
 
 class _Run:

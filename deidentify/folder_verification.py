@@ -18,8 +18,9 @@ from deidentify.elements import tags_of, text_of
 from deidentify.errors import FolderError, Refused
 from deidentify.findings import Finding, FindingCode
 from deidentify.needles import Needles, needles_for
+from deidentify.parsing import PARSER_ERRORS
 from deidentify.quiet import quiet
-from deidentify.reading import PARSER_ERRORS, read_file
+from deidentify.reading import read_file
 from deidentify.residue import residue
 from deidentify.subject import Subject, identifiers_of
 from deidentify.text import vocabulary

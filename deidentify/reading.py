@@ -2,37 +2,26 @@
 
 from __future__ import annotations
 
-import struct
-import zlib
 from io import BytesIO
 from pathlib import Path
 
 import pydicom
 from pydicom.dataset import Dataset
-from pydicom.errors import BytesLengthException, InvalidDicomError
 
 from deidentify.errors import RefusalCode, Refused
+from deidentify.parsing import parsing
 from deidentify.quiet import quiet
 
 _DICM = b"DICM"
-PARSER_ERRORS = (
-    AttributeError, BytesLengthException, EOFError, IndexError, KeyError, NotImplementedError, OverflowError,
-    RecursionError, TypeError, ValueError, struct.error, zlib.error,
-)  # fmt: skip
-"""What pydicom raises on malformed input, besides InvalidDicomError."""
 
 
+@quiet()
+@parsing()
 def read(data: bytes) -> Dataset:
     """Parse a DICOM file held in memory. Raises `Refused` when it is none or is broken."""
     if data[128:132] != _DICM:
         raise Refused(RefusalCode.NOT_DICOM, "not a DICOM file (no DICM prefix after the preamble)")
-    try:
-        with quiet():
-            return pydicom.dcmread(BytesIO(data))
-    except InvalidDicomError:
-        raise Refused(RefusalCode.NOT_DICOM, "not a DICOM file") from None
-    except PARSER_ERRORS as error:
-        raise Refused(RefusalCode.UNREADABLE, f"the file cannot be parsed ({type(error).__name__})") from None
+    return pydicom.dcmread(BytesIO(data))
 
 
 def read_file(path: Path) -> tuple[bytes, Dataset]:

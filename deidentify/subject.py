@@ -16,6 +16,7 @@ from pydicom.sequence import Sequence
 
 from deidentify import charsets
 from deidentify.elements import tags_of
+from deidentify.parsing import parsing
 from deidentify.quiet import quiet
 from deidentify.tables import words_of
 
@@ -84,6 +85,7 @@ class Subject:
 
 
 @quiet()
+@parsing()
 def identifiers_of(ds: Dataset) -> tuple[str, ...]:
     """Names, IDs, dates and places in a dataset and its sequences, sorted, each once.
 

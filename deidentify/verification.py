@@ -17,6 +17,7 @@ from deidentify import stamp, text
 from deidentify.elements import tags_of, text_of
 from deidentify.findings import Finding, FindingCode
 from deidentify.needles import SHORTEST, Needles, needles_for
+from deidentify.parsing import PARSER_ERRORS
 from deidentify.quiet import quiet
 from deidentify.residue import residue
 from deidentify.subject import Subject, fold
@@ -41,16 +42,16 @@ def verify_bytes(
     too short for that are looked for in the text elements. `original_uids` are looked for in every byte. Besides, what
     no de-identified object has is reported whoever it is about (`deidentify.residue`).
     """
+    needles = needles_for(subject.identifiers, charsets)
     try:
         ds = parse(data)
-    except (InvalidDicomError, EOFError, ValueError, KeyError, NotImplementedError):
+        findings = list(container_findings(data, ds))
+        findings += identifier_findings(data, needles)
+        findings += _text_findings(ds, needles.in_text, "")
+        findings += residue(ds)
+        findings += uid_findings(data, ds, original_uids)
+    except (InvalidDicomError, *PARSER_ERRORS):
         return [Finding(FindingCode.NOT_DICOM, "offset 0", "the file cannot be read back")]
-    findings = list(container_findings(data, ds))
-    needles = needles_for(subject.identifiers, charsets)
-    findings += identifier_findings(data, needles)
-    findings += _text_findings(ds, needles.in_text, "")
-    findings += residue(ds)
-    findings += uid_findings(data, ds, original_uids)
     return findings
 
 
