@@ -7,6 +7,7 @@ randomisation, arXiv:2107.09559, arXiv:2203.09974) by `training.brain.train`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,6 +28,12 @@ POOL = 3
 STRIDE = 16
 """Extents of the network's input are padded to a multiple of this, and to twice this at least."""
 SMALLEST_BRAIN_ML = 50.0
+AIR = 0.12
+"""Normalised intensity under which a voxel may be air."""
+MARGIN = 1
+"""Air around the head, in voxels of the network, that the network is shown."""
+
+Box = tuple[slice, slice, slice]
 
 
 def extract_brain(volume_1mm: FloatArray, device: str = "cpu", model: Path = SHIPPED) -> BoolArray:
@@ -77,6 +84,19 @@ def normalise(volume: FloatArray) -> FloatArray:
     return scaled
 
 
+def head_box(coarse: FloatArray, margin: int = MARGIN) -> Box:
+    """Bounding box of the largest bright piece of a normalised image at 3 mm, widened by `margin` voxels.
+
+    The network normalises by the statistics of what it sees, so that the amount of air must not vary.
+    """
+    bright = cc3d.largest_k(coarse > AIR, k=1, connectivity=6) > 0
+    first, second, third = (
+        slice(max(int(axis.min()) - margin, 0), min(int(axis.max()) + margin + 1, size))
+        for axis, size in zip(np.nonzero(bright), bright.shape, strict=True)
+    )
+    return first, second, third
+
+
 @lru_cache(maxsize=2)
 def _network(model: Path, device: str) -> torch.nn.Module:
     from safetensors.torch import load_file
@@ -101,14 +121,21 @@ def _probability(normalised: FloatArray, device: str, model: Path) -> FloatArray
     padding = [(0, -size % POOL) for size in normalised.shape]
     padded = np.pad(normalised, padding, mode="edge")
     with torch.inference_mode():
-        image = functional.avg_pool3d(torch.from_numpy(padded)[None, None], POOL)
+        coarse = functional.avg_pool3d(torch.from_numpy(padded)[None, None], POOL)
+        box = head_box(coarse[0, 0].numpy())
+        image = coarse[..., *box]
         shape = image.shape[2:]
-        ends = [end for size in reversed(shape) for end in (0, max(-size % STRIDE, 2 * STRIDE - size))]
-        image = functional.pad(image, ends).to(device)
+        image = functional.pad(image, padding_at_the_ends(shape)).to(device)
         mirrored = network(image.flip(-1)).flip(-1)
-        probability = torch.sigmoid((network(image) + mirrored) / 2)
-    result: FloatArray = probability[0, 0, : shape[0], : shape[1], : shape[2]].cpu().numpy()
-    return result
+        inside = torch.sigmoid((network(image) + mirrored) / 2)[0, 0].cpu().numpy()
+    probability = np.zeros(coarse.shape[2:], dtype=np.float32)
+    probability[box] = inside[: shape[0], : shape[1], : shape[2]]
+    return probability
+
+
+def padding_at_the_ends(shape: Sequence[int]) -> list[int]:
+    """Padding, in the order of `torch.nn.functional.pad`, that brings extents to what the network takes."""
+    return [end for size in reversed(shape) for end in (0, max(-size % STRIDE, 2 * STRIDE - size))]
 
 
 def _upsampled(probability: FloatArray, shape: tuple[int, ...]) -> FloatArray:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from inference.brain import POOL, STRIDE, normalise
+from inference.brain import POOL, STRIDE, head_box, normalise, padding_at_the_ends
 from longitudinal.types import Contrast
 from training.brain.heads import CSF, FIRST_EXTRACEREBRAL, LABEL_OF_TISSUE, Head
 from training.simulate.anatomy import Tissue
@@ -75,7 +75,14 @@ class Synthesiser:
         image, view = self._scan(image)
         target = functional.avg_pool3d((brain & view).float()[None, None], FACTOR)
         scaled = torch.from_numpy(normalise(image.numpy()))
-        return functional.avg_pool3d(scaled[None, None], FACTOR), target
+        return self._cut(functional.avg_pool3d(scaled[None, None], FACTOR), target)
+
+    def _cut(self, image: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Image and target cut to the head as at inference, but for a little more or less air."""
+        box = head_box(image[0, 0].numpy(), self._integer(0, 4))
+        cut = image[..., *box]
+        ends = padding_at_the_ends(cut.shape[2:])
+        return functional.pad(cut, ends), functional.pad(target[..., *box], ends)
 
     def _grid(self, head: TorchHead, shape: tuple[int, ...]) -> Tensor:
         """Where each voxel of the new image lies in the label map: (3, slices, rows, columns) in its voxels."""
