@@ -43,7 +43,7 @@ lint: $(VENV)/.test-ready
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports && $(BIN)/mypy
 
 bench: $(VENV)/.test-ready peers
-	$(BIN)/python -m bench
+	for each in bench/*.py; do PYTHONPATH=. $(BIN)/python $$each || exit 1; done
 
 web:
 	cd web && npm ci && npm run build
