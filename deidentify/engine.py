@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pydicom.charset import convert_encodings, default_encoding
-from pydicom.dataelem import DataElement
+from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.tag import BaseTag
@@ -28,6 +28,7 @@ from deidentify.tables import EDITION
 from deidentify.transcode import output_syntax, to_little_endian
 
 DEEPEST = 24
+_UNDEFINED = 0xFFFFFFFF
 _CHARACTER_SET, _PIXEL_DATA, _CONTENT = 0x00080005, 0x7FE00010, 0x0040A730
 
 
@@ -91,6 +92,11 @@ def _complete(out: Dataset, context: Context, profile: Profile, keys: KeyRing, s
     )
 
 
+def _refuse_truncated(element: Element) -> None:
+    if isinstance(element, RawDataElement) and element.length not in (_UNDEFINED, len(element.value or b"")):
+        raise Refused(RefusalCode.UNREADABLE, "the file ends within an attribute")
+
+
 class _Walk:
     """Carries what is the same for all items of one object."""
 
@@ -128,6 +134,7 @@ class _Walk:
 
     def _element(self, source: Dataset, tag: BaseTag, rule: Rule, path: Path, out: Dataset) -> None:
         here = (*path, tag)
+        _refuse_truncated(source.get_item(tag))
         if rule.action in (Action.DESCEND, Action.CODE):
             result, outcome = self._sequence(source, tag, rule, here)
         else:
