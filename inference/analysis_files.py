@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -74,11 +73,6 @@ def load_analysis(folder: Path) -> StudyAnalysis:
         )
     except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
         raise UnreadableAnalysis("The stored analysis is incomplete or damaged; analyse the study again.") from error
-
-
-def remove_analysis(folder: Path) -> None:
-    """Remove a stored analysis; nothing happens where there is none."""
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _to_json(analysis: StudyAnalysis) -> dict[str, Any]:
