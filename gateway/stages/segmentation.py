@@ -13,7 +13,7 @@ from sqlmodel import col, select
 from gateway.context import Gateway
 from gateway.database import read_scope, session_scope
 from gateway.engine import Arguments
-from gateway.stages.deidentification import research_study
+from gateway.stages.deidentification import original_images, research_study
 from gateway.stages.progress import advance, key_and_revision, require_study, set_aside
 from gateway.tables import Analysis, QuarantineKind, StudyState
 from gateway.values import identity_to_json
@@ -44,7 +44,7 @@ def run(gateway: Gateway, arguments: Arguments) -> None:
     options = gateway.settings.inference
     backend = _backend(options.model or SHIPPED_MODEL, options.device)
     try:
-        series = select_files(sorted(source.glob("*.dcm")))
+        series = _select_series(gateway, study_key, source)
         if not folder.exists():
             _analyse(gateway, study_key, series, backend, folder)
     except InferenceError as error:
@@ -58,6 +58,21 @@ def run(gateway: Gateway, arguments: Arguments) -> None:
         ) from error
     _record_analysis(gateway, study_key, revision, folder, series)
     advance(gateway, study_key, revision, StudyState.MEASURED)
+
+
+def _select_series(gateway: Gateway, study_key: str, source: Path) -> dict[Contrast, list[Path]]:
+    """The de-identified files of the series to analyse, chosen by the headers as they came: cleaning a description can
+    take the very word away that tells a T1 with contrast from one without."""
+    chosen = select_files(original_images(gateway, study_key).files)
+    files: dict[str, list[Path]] = {}
+    for file in sorted(source.glob("*.dcm")):
+        files.setdefault(_series_uid(file), []).append(file)
+    wanted = {contrast: gateway.keys.uid(_series_uid(found[0])) for contrast, found in chosen.items()}
+    return {contrast: files[uid] for contrast, uid in wanted.items() if uid in files}
+
+
+def _series_uid(file: Path) -> str:
+    return str(pydicom.dcmread(file, specific_tags=["SeriesInstanceUID"]).SeriesInstanceUID)
 
 
 def _analyse(
@@ -88,10 +103,7 @@ def _record_analysis(
     gateway: Gateway, study_key: str, revision: int, folder: Path, series: dict[Contrast, list[Path]]
 ) -> None:
     analysis = load_analysis(folder)
-    used = {
-        c.value: str(pydicom.dcmread(f[0], specific_tags=["SeriesInstanceUID"]).SeriesInstanceUID)
-        for c, f in series.items()
-    }
+    used = {contrast.value: _series_uid(files[0]) for contrast, files in series.items()}
     with session_scope(gateway.database) as session:
         study = require_study(session, study_key)
         done = session.exec(select(Analysis).where(Analysis.study_key == study_key, Analysis.revision == revision))
