@@ -105,7 +105,8 @@ def test_training_goes_on_from_its_checkpoint_and_writes_a_model_that_loads(tmp_
     main([*common, "--minutes", "0.02", "--batch", "1"])
     first = json.loads((tmp_path / "m" / "progress.json").read_text(encoding="utf-8"))
     assert first["step"] >= 1
-    main([*common, "--minutes", "0.06", "--batch", "1", "--resume"])
+    longer = first["seconds"] / 60 + 0.02
+    main([*common, "--minutes", f"{longer:.4f}", "--batch", "1", "--resume"])
     second = json.loads((tmp_path / "m" / "progress.json").read_text(encoding="utf-8"))
     assert second["step"] > first["step"]
     assert second["seconds"] > first["seconds"]

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
+from longitudinal.types import Region
+
 
 def model_card(card: dict[str, Any]) -> str:
     """Markdown for `README.md` of the model folder; the results are those in the card's `metrics`."""
     training = card["training"]
     return f"""# {card["name"]} {card["version"]}: brain tumour compartments
 
-A 3-D U-Net at {card["spacing_mm"]} mm over the
-brain. Input channels in this order: {", ".join(card["channels"])}; {card["normalisation"]}. Output: softmax over
-background, necrotic or non-enhancing core (1), oedema (2), enhancing tumour (3), resection cavity (4).
+A 3-D U-Net at {card["spacing_mm"]} mm over the brain. Input channels in this order: {", ".join(card["channels"])};
+{card["normalisation"]}. Output: softmax over background, necrotic or non-enhancing core (1), oedema (2),
+enhancing tumour (3), resection cavity (4).
 
 ## Training
 {training["steps"]} steps ({training["batch"]} patches each, whole brains at the end), {training["minutes"]} minutes on
 {training["device"]} (`python -m training.segmentation.train`); {training["heads"]} simulated heads, two sets of tumours
-each.
+each. {training.get("remark", "")}
 **No real MR image was used.** The heads are deformations of one averaged template (ICBM 152) with skull, scalp and
 face built around it; tumours are simulated; signal levels, texture, bias field, noise, slice thickness (1-6.5 mm, any
 plane), residual misregistration, brain mask errors and missing contrasts are randomised.
@@ -47,7 +49,8 @@ def _table(regions: dict[str, dict[str, float]]) -> str:
         "| region | cases | Dice mean | Dice median | volume bias ml | volume MAE ml |",
         "|---|---|---|---|---|---|",
     ]
-    for name, row in regions.items():
+    for name in (str(region) for region in Region):
+        row = regions[name]
         cells = (f"{row[key]:.2f}" for key in ("dice_mean", "dice_median", "bias_ml", "mae_ml"))
         lines.append(f"| {name} | {row['cases']:.0f} | {' | '.join(cells)} |")
     return "\n".join(lines)
