@@ -1,4 +1,4 @@
-"""Simulated DICOM studies through series selection, preparation, brain extraction and our network against the truth."""
+"""Simulated DICOM studies through series selection, preparation, brain extraction and our network."""
 
 from __future__ import annotations
 
