@@ -28,6 +28,9 @@ POOL = 3
 STRIDE = 16
 """Extents of the network's input are padded to a multiple of this, and to twice this at least."""
 SMALLEST_BRAIN_ML = 50.0
+THRESHOLD = 0.7
+"""The network, trained with a Dice loss, is generous where it is not sure: on simulated heads that it has not seen
+this probability gives the best overlap in all four contrasts."""
 AIR = 0.12
 """Normalised intensity under which a voxel may be air."""
 MARGIN = 1
@@ -53,11 +56,12 @@ def extract_brain(volume_1mm: FloatArray, device: str = "cpu", model: Path = SHI
     if volume_1mm.ndim != 3 or min(volume_1mm.shape) < POOL:
         raise InferenceError(f"Brain extraction needs a 3-D volume at 1 mm; this one has shape {volume_1mm.shape}")
     probability = _probability(normalise(volume_1mm), device, model)
-    coarse = _one_solid_piece(probability > 0.5)
+    coarse = _one_solid_piece(probability > THRESHOLD)
     if not coarse.any():
         raise InferenceError("No brain was found in the reference image; is this a head MR study?")
-    probability = np.where(coarse, np.maximum(probability, 0.51), np.minimum(probability, 0.49))
-    mask = _one_solid_piece(_upsampled(probability, volume_1mm.shape) > 0.5)
+    within = np.maximum(probability, np.float32(THRESHOLD + 0.01))
+    probability = np.where(coarse, within, np.minimum(probability, np.float32(THRESHOLD - 0.01)))
+    mask = _one_solid_piece(_upsampled(probability, volume_1mm.shape) > THRESHOLD)
     millilitres = np.count_nonzero(mask) / 1000.0
     if millilitres < SMALLEST_BRAIN_ML:
         raise InferenceError(
