@@ -13,6 +13,7 @@ from sqlmodel import col, select
 
 from deidentify.engine import deidentify
 from deidentify.errors import RefusalCode, Refused
+from deidentify.reading import read_file
 from deidentify.subject import Subject, identifiers_of
 from deidentify.verification import verify_bytes
 from deidentify.writing import to_bytes
@@ -108,7 +109,7 @@ def _write_all(gateway: Gateway, images: StudyImages, folder: Path) -> list[Refu
 
 
 def _write_one(gateway: Gateway, subject: Subject, file: Path, folder: Path) -> Path:
-    cleaned = deidentify(pydicom.dcmread(file), subject, gateway.keys, gateway.profile)
+    cleaned = deidentify(read_file(file)[1], subject, gateway.keys, gateway.profile)
     data = to_bytes(cleaned.dataset)
     findings = verify_bytes(data, subject, cleaned.original_uids, cleaned.charsets)
     if findings:
