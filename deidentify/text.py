@@ -14,7 +14,9 @@ from deidentify.subject import fold
 from deidentify.tables import words_of
 
 _MULTIBYTE = re.compile(r"\x1b\$.*?(?:\x1b\([BJ]|$)|\x1b[()\-./]?.", re.DOTALL)
-_TOKEN = re.compile(r"\+[Cc](?![A-Za-z0-9])|[A-Za-z0-9]+(?:\.[0-9]+)?[A-Za-z]*\*?|\*")
+# A sign belongs to the word beside it: without it, "C-" and "C+" would both read as contrast-enhanced, or as nothing.
+_SIGNED = r"[+-][Cc](?![A-Za-z0-9])|(?<![A-Za-z0-9])(?:[Cc]|[Gg][Dd]|[Kk][Mm]|[Cc][Ee])[+-](?![A-Za-z0-9])"
+_TOKEN = re.compile(_SIGNED + r"|[A-Za-z0-9]+(?:\.[0-9]+)?[A-Za-z]*\*?|\*")
 _SEPARATORS = re.compile(r"[ _+\-/,.:;()&x=*]{1,3}")
 _NUMBER_RUN = re.compile(r"(?<![A-Za-z0-9])\d+(?:[ ._/:,()+\-]{1,2}\d+)+")
 _PATTERNS = re.compile(
