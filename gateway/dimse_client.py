@@ -104,8 +104,13 @@ def store(
             if sop_class not in accepted:
                 outcomes.append(StoreOutcome(uid, False, False, f"the peer does not accept SOP class {sop_class}"))
                 continue
-            outcomes.append(_store_one(assoc, file, uid))
-            if outcomes[-1].stored and on_stored:
+            outcome = _store_one(assoc, file, uid)
+            if outcome is None:
+                # pynetdicom would send on into the lost connection, and wait for its time-out with each file
+                left = metas[len(outcomes) :]
+                return [*outcomes, *(StoreOutcome(u, False, True, "the peer did not answer") for _, u in left)]
+            outcomes.append(outcome)
+            if outcome.stored and on_stored:
                 on_stored(uid)
     finally:
         if assoc.is_established:
@@ -113,13 +118,14 @@ def store(
     return outcomes
 
 
-def _store_one(assoc: Association, file: Path, uid: str) -> StoreOutcome:
+def _store_one(assoc: Association, file: Path, uid: str) -> StoreOutcome | None:
+    """C-STORE of one file; None when the connection was lost or the peer did not answer in time."""
     try:
         response: Any = assoc.send_c_store(file)
     except (RuntimeError, ValueError) as error:
         return StoreOutcome(uid, False, assoc.is_aborted or not assoc.is_established, str(error))
     if "Status" not in response:
-        return StoreOutcome(uid, False, True, "the peer did not answer")
+        return None
     status = int(response.Status)
     if status == 0 or status in _WARNINGS_STORED:
         return StoreOutcome(uid, True, False, f"0x{status:04X}")

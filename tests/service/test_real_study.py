@@ -74,7 +74,7 @@ def _as_dicom(raw: Path, folder: Path) -> dict[Contrast, list[Path]]:
     for number, (contrast, name) in enumerate(RAW.items(), 1):
         facts = {
             "StudyInstanceUID": study,
-            "SeriesInstanceUID": generate_uid(entropy_srcs=["tcga-fg-6692", name]),
+            "SeriesInstanceUID": generate_uid(entropy_srcs=["tcga-fg-6692", name])[:48],
             "FrameOfReferenceUID": generate_uid(entropy_srcs=["tcga-fg-6692", name, "frame"]),
             "SeriesNumber": number,
             "SeriesDescription": NAMES[contrast],
