@@ -2,7 +2,8 @@
 
 The quiet time alone proves nothing: a sender that stalls, or one association for each image, looks the same. So the
 required contrasts must be there, told from the headers as the analysis will tell them, and no slice missing inside a
-series that will be used. A restart is no evidence of anything: it only lets timers run on.
+series that will be used; and the sender must have finished: every association released, and one that broke off tried
+again or given up. A restart is no evidence of anything: it only lets timers run on.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from longitudinal.types import Contrast
 
 FEWEST_SLICES = 3
 """A series with fewer slice positions is not there yet: no volume can be made of it."""
+
+LOOK_AGAIN = dt.timedelta(seconds=1)
 
 
 class Verdict(StrEnum):
@@ -45,12 +48,15 @@ class SeriesFacts:
 @dataclass(frozen=True)
 class StudyFacts:
     """A study as it stands. `quiet_until` is the end of its quiet time, `force_at` that of all waiting;
-    `expected_images` is the count that the sender's archive gives, None where it was not asked."""
+    `expected_images` is the count that the sender's archive gives, None where it was not asked. Images still come in
+    over `open_associations`; a sender whose association broke off is waited for until `retry_until`."""
 
     series: Sequence[SeriesFacts]
     quiet_until: dt.datetime
     force_at: dt.datetime
     expected_images: int | None = None
+    open_associations: int = 0
+    retry_until: dt.datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -81,13 +87,34 @@ def decide(facts: StudyFacts, rules: Rules, now: dt.datetime) -> Decision:
     evidence = _evidence(facts, rules)
     if now < facts.quiet_until:
         return Decision(Verdict.WAIT, evidence, min(facts.quiet_until, facts.force_at))
+    if now < facts.force_at:
+        busy = _busy_until(facts, now)
+        if busy is not None:
+            return Decision(Verdict.WAIT, _with_reason(evidence, facts), min(busy, facts.force_at))
+        if evidence["missing"]:
+            return Decision(Verdict.WAIT, evidence, facts.force_at)
     if not evidence["missing"]:
         return Decision(Verdict.COMPLETE, evidence)
-    if now < facts.force_at:
-        return Decision(Verdict.WAIT, evidence, facts.force_at)
     return Decision(
         Verdict(rules.force_policy.value), {**evidence, "forced": True, "preliminary": _is_preliminary(rules)}
     )
+
+
+def _busy_until(facts: StudyFacts, now: dt.datetime) -> dt.datetime | None:
+    """When to look again at a study whose sender has not finished; None where it has."""
+    if facts.open_associations:
+        return now + LOOK_AGAIN
+    if facts.retry_until is not None and now < facts.retry_until:
+        return min(facts.retry_until, now + LOOK_AGAIN)  # the sender may be back, and through, at any moment
+    return None
+
+
+def _with_reason(evidence: dict[str, Any], facts: StudyFacts) -> dict[str, Any]:
+    if facts.open_associations:
+        why = f"{facts.open_associations} association(s) still open"
+    else:
+        why = "an association broke off, the sender may try again"
+    return {**evidence, "missing": [*evidence["missing"], why]}
 
 
 def _is_preliminary(rules: Rules) -> bool:

@@ -16,6 +16,7 @@ from sqlalchemy import Engine
 from sqlmodel import Session, col, select
 
 from gateway import audit
+from gateway.associations import forget_study, more_to_come
 from gateway.column_types import utc_now
 from gateway.completeness import Decision, Rules, SeriesFacts, StudyFacts, Verdict, decide
 from gateway.database import read_scope, session_scope
@@ -36,13 +37,13 @@ def close_due_studies(engine: Engine, settings: Settings, now: dt.datetime | Non
     Each study is one transaction that any number of workers may race for. Nothing is written while nothing is due.
     """
     moment = now or utc_now()
-    rules = rules_from(settings)
+    rules, retry = rules_from(settings), dt.timedelta(seconds=settings.study.retry_s)
     with read_scope(engine) as session:
         due = session.exec(select(Study.study_key).where(*_is_due(moment)).order_by(col(Study.due))).all()
     closed = []
     for study_key in due:
         with session_scope(engine) as session:
-            revision = _decide_on(session, study_key, rules, moment)
+            revision = _decide_on(session, study_key, rules, retry, moment)
         if revision is not None:
             closed.append((study_key, revision))
     return closed
@@ -80,8 +81,8 @@ def hold_study(session: Session, study_key: str, actor: str, hold: bool = True) 
     audit.append(session, actor=actor, action="study.hold" if hold else "study.unhold", subject=study_key)
 
 
-def study_facts(session: Session, study: Study) -> StudyFacts:
-    """What the decision looks at: the MR images of a study, series by series."""
+def study_facts(session: Session, study: Study, retry: dt.timedelta) -> StudyFacts:
+    """What the decision looks at: the MR images of a study, series by series, and whether its senders are through."""
     rows = session.exec(select(Series).where(Series.study_key == study.study_key).order_by(col(Series.id))).all()
     images = session.exec(
         select(Instance.series_id, Instance.header)
@@ -92,10 +93,13 @@ def study_facts(session: Session, study: Study) -> StudyFacts:
     for series_id, header in images:
         headers.setdefault(series_id, []).append(header)
     now = utc_now()
+    still_open, retry_until = more_to_come(session, study.study_key, retry)
     return StudyFacts(
         series=[_series_facts(row, headers[row.id]) for row in rows if row.id is not None and row.id in headers],
         quiet_until=study.due or now,
         force_at=study.force_due or study.due or now,
+        open_associations=still_open,
+        retry_until=retry_until,
     )
 
 
@@ -104,12 +108,12 @@ def _is_due(now: dt.datetime) -> Sequence[Any]:
     return (col(Study.due) <= now, col(Study.on_hold).is_(False), col(Study.state).not_in(_NOT_CLOSED))
 
 
-def _decide_on(session: Session, study_key: str, rules: Rules, now: dt.datetime) -> int | None:
+def _decide_on(session: Session, study_key: str, rules: Rules, retry: dt.timedelta, now: dt.datetime) -> int | None:
     locked = select(Study).where(Study.study_key == study_key, *_is_due(now)).with_for_update(skip_locked=True)
     study = session.exec(locked).one_or_none()
     if study is None:
         return None
-    decision = decide(study_facts(session, study), rules, now)
+    decision = decide(study_facts(session, study, retry), rules, now)
     session.add(study)
     if decision.verdict in (Verdict.COMPLETE, Verdict.PRELIMINARY):
         return _close(session, study, {"by": "evidence", **decision.evidence})
@@ -136,6 +140,7 @@ def _close(session: Session, study: Study, evidence: Mapping[str, Any]) -> int:
     study.due, study.force_due = None, None
     study.evidence = {**evidence, "decided": "complete", "at": utc_now().isoformat(timespec="seconds")}
     session.add(study)
+    forget_study(session, study.study_key)
     session.add(
         Outbox(
             job=f"{STUDY_JOB}-{study.study_key}-{study.revision}",

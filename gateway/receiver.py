@@ -18,6 +18,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
 from gateway.arrivals import ArrivalRules, Outcome, StoredInstance, Verdict, index_instance
+from gateway.associations import Carrier, note_study
 from gateway.blobs import BlobStore
 from gateway.database import read_scope, session_scope
 from gateway.errors import BlobDamaged, BlobMissing, Unreadable
@@ -41,20 +42,26 @@ class Receiver:
     counts: Counter[Verdict] = field(default_factory=Counter)
     _counting: Lock = field(default_factory=Lock)
 
-    def take(self, instance: EncodedInstance) -> Outcome:
+    def take(self, instance: EncodedInstance, carrier: Carrier | None = None) -> Outcome:
         """Store an instance durably and index it, or keep it in quarantine with the reason.
+
+        `carrier` is the association that it came in by.
 
         Raises:
             StorageFull: below the watermark or at the end of the disk; nothing was stored.
             StorageBroken: when the image store cannot be written.
             DatabaseNotReady: when the rows cannot be written; the sender tries again, the bytes may stay.
         """
-        outcome = self._take(instance)
+        outcome = self._take(instance, carrier)
+        if carrier is not None and outcome.study_key is not None and outcome.verdict is Verdict.DUPLICATE:
+            # A sender that tries again may bring nothing but copies; new images were noted with their rows.
+            with session_scope(self.engine) as session:
+                note_study(session, carrier, outcome.study_key)
         with self._counting:
             self.counts[outcome.verdict] += 1
         return outcome
 
-    def _take(self, instance: EncodedInstance) -> Outcome:
+    def _take(self, instance: EncodedInstance, carrier: Carrier | None) -> Outcome:
         try:
             facts, dataset = read_facts(instance)
         except NotIndexable as problem:
@@ -64,7 +71,7 @@ class Receiver:
         if settled is not None:
             return settled
         blob = self.blobs.put(instance.file_header(), instance.dataset)
-        return self._index(instance, facts, digest, blob)
+        return self._index(instance, facts, digest, blob, carrier)
 
     def take_stored(self, blob: str) -> Outcome:
         """Index what lies in the image store without a row: after a kill between the two, or a lost database."""
@@ -105,21 +112,31 @@ class Receiver:
         except (BlobMissing, BlobDamaged, Unreadable):
             return False
 
-    def _index(self, instance: EncodedInstance, facts: InstanceFacts, digest: str, blob: str) -> Outcome:
+    def _index(
+        self,
+        instance: EncodedInstance,
+        facts: InstanceFacts,
+        digest: str,
+        blob: str,
+        carrier: Carrier | None = None,
+    ) -> Outcome:
         stored = StoredInstance(
             facts, instance.transfer_syntax_uid, instance.source_ae, blob, digest, len(instance.dataset)
         )
         try:
-            outcome = self._write(stored)
+            outcome = self._write(stored, carrier)
         except IntegrityError:  # another association stored the same instance at this moment
-            outcome = self._write(stored)
+            outcome = self._write(stored, carrier)
         if outcome.verdict is Verdict.DUPLICATE:
             self._drop_second_copy(blob)
         return outcome
 
-    def _write(self, stored: StoredInstance) -> Outcome:
+    def _write(self, stored: StoredInstance, carrier: Carrier | None) -> Outcome:
         with session_scope(self.engine) as session:
-            return index_instance(session, stored, self.rules)
+            outcome = index_instance(session, stored, self.rules)
+            if carrier is not None and outcome.study_key is not None:
+                note_study(session, carrier, outcome.study_key)
+        return outcome
 
     def _drop_second_copy(self, blob: str) -> None:
         if blob not in self.referenced([blob]):

@@ -83,9 +83,13 @@ class Dicom(Section):
 
 
 class Study(Section):
-    """When a study counts as complete: quiet time, required contrasts, and what to do at the force time."""
+    """When a study counts as complete: quiet time, required contrasts, and what to do at the force time.
+
+    `retry_s` is how long a sender whose association broke off is given to send again.
+    """
 
     quiet_s: float = Field(default=60.0, ge=0)
+    retry_s: float = Field(default=300.0, ge=0)
     force_s: Seconds = 5400.0
     required: tuple[Contrast, ...] = (Contrast.T1C, Contrast.FLAIR)
     force_policy: ForcePolicy = ForcePolicy.HOLD

@@ -12,13 +12,14 @@ import socketserver
 import ssl
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, cast
 
 import structlog
 from pydicom.dataset import Dataset
 from pynetdicom import AE, _config, evt
+from pynetdicom.association import Association
 from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.presentation import build_context
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
@@ -27,6 +28,7 @@ from sqlalchemy.engine import Engine
 
 from gateway.admission import Admission
 from gateway.arrivals import ArrivalRules, Outcome, Verdict, resume_timers
+from gateway.associations import Carrier, break_those_of_dead_receivers, broken, new_carrier, released
 from gateway.blobs import BlobStore
 from gateway.errors import Retriable
 from gateway.part10 import EncodedInstance
@@ -70,6 +72,7 @@ class StorageScp:
         self._admission = Admission(settings.dicom)
         self._server: _Server | None = None
         self._thread: threading.Thread | None = None
+        self._carriers: dict[Association, Carrier] = {}
 
     @property
     def port(self) -> int:
@@ -92,6 +95,7 @@ class StorageScp:
             OSError: when the port is taken or the address is not of this machine.
         """
         rebuild_index(self.receiver)
+        break_those_of_dead_receivers(self.receiver.engine)
         resume_timers(self.receiver.engine, self.receiver.rules)
         _config.LOG_HANDLER_LEVEL = "none"  # pynetdicom's log prints data sets
         dicom = self._settings.dicom
@@ -101,7 +105,13 @@ class StorageScp:
             dicom.ae_title,
             [build_context(Verification), *(build_context(c, list(TRANSFER_SYNTAXES)) for c in ACCEPTED)],
             _ssl_context(dicom.tls) if dicom.tls else None,
-            [(evt.EVT_CONN_OPEN, no_delay), (evt.EVT_REQUESTED, self._admit), (evt.EVT_C_STORE, self._store)],
+            [
+                (evt.EVT_CONN_OPEN, no_delay),
+                (evt.EVT_REQUESTED, self._admit),
+                (evt.EVT_C_STORE, self._store),
+                (evt.EVT_RELEASED, self._released),
+                (evt.EVT_CONN_CLOSE, self._closed),
+            ],
         )
         self._thread = threading.Thread(target=self._server.serve_forever, args=[0.1], name="storage-scp", daemon=True)
         self._thread.start()
@@ -142,7 +152,7 @@ class StorageScp:
 
     def _store(self, event: evt.Event) -> Dataset | int:
         try:
-            outcome = self.receiver.take(_encoded(event))
+            outcome = self.receiver.take(_encoded(event), self._carrier(event))
         except Retriable as problem:
             _log.error("instance refused", error=type(problem).__name__, reason=str(problem))
             return _status(OUT_OF_RESOURCES, type(problem).__name__)
@@ -150,6 +160,24 @@ class StorageScp:
             _log.error("instance failed", error=type(error).__name__, exc_info=True)
             return _status(PROCESSING_FAILURE, "Internal error, see the log of the gateway")
         return _answer(outcome)
+
+    def _carrier(self, event: evt.Event) -> Carrier:
+        return self._carriers.setdefault(event.assoc, new_carrier(str(event.assoc.requestor.ae_title).strip()))
+
+    def _released(self, event: evt.Event) -> None:
+        self._end(event, released)
+
+    def _closed(self, event: evt.Event) -> None:
+        self._end(event, broken)  # nothing is left to do where a release came before
+
+    def _end(self, event: evt.Event, how: Callable[[Engine, Carrier], None]) -> None:
+        carrier = self._carriers.pop(event.assoc, None)
+        if carrier is None:
+            return
+        try:
+            how(self.receiver.engine, carrier)
+        except Retriable as problem:  # the study waits for its retry time, as after a kill
+            _log.warning("the end of an association could not be noted", error=type(problem).__name__)
 
 
 class _Server(ThreadedAssociationServer):
