@@ -14,24 +14,20 @@ from itertools import groupby
 from pathlib import Path
 
 import structlog
-from sqlmodel import Session, col, or_, select
+from sqlmodel import col, or_, select
 
 from gateway.column_types import utc_now
 from gateway.context import Gateway
 from gateway.database import read_scope, session_scope
+from gateway.delivery_progress import GIVE_UP_AFTER, settle_study, to_be_committed, wait_after
 from gateway.dimse_client import RemoteAe, StoreOutcome, store
 from gateway.object_names import FHIR_DESTINATION
 from gateway.settings import Destination, DestinationKind
-from gateway.stages.progress import ORDER
-from gateway.tables import Delivery, DeliveryState, Study, StudyState
+from gateway.tables import Delivery, DeliveryState
 from timepoint_fhir.client import FhirClient
 from timepoint_fhir.errors import FhirError, FhirUnavailable
 
 CLAIM_S = 300
-FIRST_WAIT_S = 2.0
-LONGEST_WAIT_S = 900.0
-GIVE_UP_AFTER = dt.timedelta(hours=72)
-_DONE = (DeliveryState.DELIVERED, DeliveryState.COMMITTED)
 _log = structlog.get_logger()
 
 
@@ -120,31 +116,16 @@ def _settle(gateway: Gateway, rows: Sequence[Delivery], outcomes: Sequence[Store
             stored.last_error = "" if outcome.stored else outcome.detail[:500]
             stored.detail = row.detail
             if outcome.stored:
-                stored.state, stored.next_try = DeliveryState.DELIVERED, None
+                # what has to be committed stays due: `gateway.commitment` takes it from here
+                commit = stored.destination in to_be_committed(gateway.settings)
+                stored.state, stored.next_try = DeliveryState.DELIVERED, now if commit else None
             elif outcome.retriable and now - stored.created_at < GIVE_UP_AFTER:
-                wait_s = min(FIRST_WAIT_S * 2 ** min(stored.attempts - 1, 12), LONGEST_WAIT_S)
-                stored.next_try = now + dt.timedelta(seconds=wait_s)
+                stored.next_try = now + wait_after(stored.attempts)
             else:
                 stored.state, stored.next_try = DeliveryState.FAILED, None
             session.add(stored)
         session.flush()
-        settle_study(session, rows[0].study_key)
-
-
-def settle_study(session: Session, study_key: str) -> None:
-    """Move the study on as far as its deliveries have come: delivered when every DICOM destination holds all objects,
-    published when the FHIR server has them too."""
-    study = session.get(Study, study_key)
-    if study is None or study.state not in ORDER or ORDER.index(study.state) < ORDER.index(StudyState.ENCODED):
-        return
-    rows = session.exec(
-        select(Delivery).where(Delivery.study_key == study_key, Delivery.revision == study.revision)
-    ).all()
-    if any(r.state not in _DONE for r in rows if r.destination != FHIR_DESTINATION):
-        return
-    published = all(r.state in _DONE for r in rows)
-    study.state = StudyState.PUBLISHED if published else StudyState.DELIVERED
-    session.add(study)
+        settle_study(session, rows[0].study_key, gateway.settings)
 
 
 def replay(gateway: Gateway, study_key: str) -> int:

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 import structlog
 
 from gateway.column_types import utc_now
+from gateway.commitment import ask_for_commitment
 from gateway.completion import close_due_studies
 from gateway.context import Gateway, open_gateway
 from gateway.courier import deliver_due
@@ -91,6 +92,7 @@ def run_work(settings: Settings, queues: Sequence[QueueName], supervised: bool =
             _every(CLOSER_S, lambda: _close_quiet_studies(gateway), stop, "closer"),
             _every(CLOSER_S, lambda: relay_outbox(gateway, engine), stop, "relay"),
             _every(COURIER_S, lambda: deliver_due(gateway), stop, "courier"),
+            _every(COURIER_S, lambda: ask_for_commitment(gateway), stop, "commitment"),
             _every(BEAT_S, lambda: engine.recover(silent_workers(gateway, executor.name)), stop, "takeover"),
         ]
         _log.info("working", executor=executor.name, queues=list(queues))

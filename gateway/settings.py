@@ -153,7 +153,11 @@ class DestinationKind(StrEnum):
 
 
 class Destination(Section):
-    """A place that results go to: host, port and AE title for `dicom`; url for `stow` and `fhir`."""
+    """An archive that results go to: host, port and AE title for `dicom`, DICOMweb base URL for `stow`.
+
+    With `commitment = "required"` a delivery counts when the archive has promised to keep the instance (storage
+    commitment); a report that has not come after `commitment_wait_s` is asked for again.
+    """
 
     name: str = Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     kind: DestinationKind = DestinationKind.DICOM
@@ -163,6 +167,7 @@ class Destination(Section):
     url: str = ""
     token_file: Path | None = None
     commitment: Literal["required", "waived"] = "waived"
+    commitment_wait_s: Seconds = 900.0
 
     @model_validator(mode="after")
     def _reachable(self) -> Destination:

@@ -30,6 +30,7 @@ from gateway.admission import Admission
 from gateway.arrivals import ArrivalRules, Outcome, Verdict, resume_timers
 from gateway.associations import Carrier, break_those_of_dead_receivers, broken, new_carrier, released
 from gateway.blobs import BlobStore
+from gateway.commitment_reports import CommitmentReports
 from gateway.errors import Retriable
 from gateway.part10 import EncodedInstance
 from gateway.receiver import Receiver, rebuild_index
@@ -70,6 +71,7 @@ class StorageScp:
         self.receiver = Receiver(database, received, ArrivalRules.from_settings(settings))
         self._settings = settings
         self._admission = Admission(settings.dicom)
+        self._commitment = CommitmentReports(settings, database)
         self._server: _Server | None = None
         self._thread: threading.Thread | None = None
         self._carriers: dict[Association, Carrier] = {}
@@ -103,7 +105,11 @@ class StorageScp:
             self._application_entity(),
             (dicom.host, dicom.port),
             dicom.ae_title,
-            [build_context(Verification), *(build_context(c, list(TRANSFER_SYNTAXES)) for c in ACCEPTED)],
+            [
+                build_context(Verification),
+                *(build_context(c, list(TRANSFER_SYNTAXES)) for c in ACCEPTED),
+                *self._commitment.contexts,
+            ],
             _ssl_context(dicom.tls) if dicom.tls else None,
             [
                 (evt.EVT_CONN_OPEN, no_delay),
@@ -111,6 +117,7 @@ class StorageScp:
                 (evt.EVT_C_STORE, self._store),
                 (evt.EVT_RELEASED, self._released),
                 (evt.EVT_CONN_CLOSE, self._closed),
+                *self._commitment.handlers,
             ],
         )
         self._thread = threading.Thread(target=self._server.serve_forever, args=[0.1], name="storage-scp", daemon=True)

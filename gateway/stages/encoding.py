@@ -16,8 +16,8 @@ from pydicom import Dataset
 from sqlmodel import Session, col, select
 
 from gateway.context import Gateway
-from gateway.courier import settle_study
 from gateway.database import read_scope, session_scope
+from gateway.delivery_progress import settle_study
 from gateway.engine import Arguments
 from gateway.object_names import BUNDLE, DIAMETERS, FHIR_DESTINATION, FORECAST, REPORT, SEG
 from gateway.publication import fhir_bundle
@@ -62,7 +62,7 @@ def run(gateway: Gateway, arguments: Arguments) -> None:
         _queue(gateway, session, study_key, revision, made, bundle)
     advance(gateway, study_key, revision, StudyState.ENCODED)
     with session_scope(gateway.database) as session:
-        settle_study(session, study_key)
+        settle_study(session, study_key, gateway.settings)
 
 
 def _encode(

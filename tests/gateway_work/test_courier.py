@@ -14,8 +14,9 @@ from sqlmodel import select
 
 from gateway.column_types import utc_now
 from gateway.context import Gateway, open_gateway
-from gateway.courier import GIVE_UP_AFTER, deliver_due, replay
+from gateway.courier import deliver_due, replay
 from gateway.database import read_scope, session_scope
+from gateway.delivery_progress import GIVE_UP_AFTER
 from gateway.settings import Destination, Settings
 from gateway.tables import Delivery, DeliveryState, Study, StudyState
 from timepoint.small_pacs import running_small_pacs

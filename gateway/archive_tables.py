@@ -1,0 +1,45 @@
+"""Rows about what archives say and are asked: storage commitment.
+
+They belong to the same schema as `gateway.tables`.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Index
+from sqlmodel import Field
+
+from gateway.column_types import Json, UtcDateTime, utc_now, words
+from gateway.tables import Row
+
+
+class CommitmentState(StrEnum):
+    """How far a storage commitment transaction has come."""
+
+    ASKED = "asked"
+    ANSWERED = "answered"
+    REFUSED = "refused"
+    UNANSWERED = "unanswered"
+
+
+class Commitment(Row, table=True):
+    """A storage commitment transaction: the instances that one destination was asked to take responsibility for.
+
+    Written before the request goes out, so that a report finds it whichever process it reaches, and after a restart.
+    """
+
+    __tablename__ = "commitment"
+    __table_args__ = (Index("ix_commitment_study_key_revision", "study_key", "revision"),)
+
+    transaction_uid: str = Field(primary_key=True, max_length=64)
+    destination: str = Field(max_length=64)
+    study_key: str = Field(foreign_key="study.study_key")
+    revision: int
+    instances: list[str] = Field(default_factory=list, sa_type=Json)
+    state: CommitmentState = Field(default=CommitmentState.ASKED, sa_type=words(CommitmentState))
+    detail: dict[str, Any] = Field(default_factory=dict, sa_type=Json)
+    asked_at: dt.datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
+    answered_at: dt.datetime | None = Field(default=None, sa_type=UtcDateTime)
