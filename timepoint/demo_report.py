@@ -80,7 +80,7 @@ def _days(entries: Sequence[dict[str, Any]]) -> list[int]:
 
 
 def _curve(entries: Sequence[dict[str, Any]]) -> Figure:
-    figure = Figure(figsize=(9, 3.6))
+    figure = Figure(figsize=(11, 3.6), layout="constrained")
     axes = figure.subplots()
     days = _days(entries)
     totals = [sum(m["volumes_ml"][m["target"]] for m in e["lesions"]) for e in entries]
@@ -93,7 +93,7 @@ def _curve(entries: Sequence[dict[str, Any]]) -> Figure:
     axes.set_ylabel("volume (ml)")
     axes.set_ylim(bottom=0)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, loc="upper left")
+    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0.0)  # beside the curve
     axes.set_title(LABEL, fontsize=9, loc="right", color="#8a5a00")
     return figure
 
