@@ -16,13 +16,14 @@ from pathlib import Path
 import structlog
 from sqlmodel import col, or_, select
 
+from gateway import stow_client
 from gateway.column_types import utc_now
 from gateway.context import Gateway
 from gateway.database import read_scope, session_scope
-from gateway.delivery_progress import GIVE_UP_AFTER, settle_study, to_be_committed, wait_after
+from gateway.delivery_progress import GIVE_UP_AFTER, archive_named, settle_study, to_be_committed, wait_after
 from gateway.dimse_client import RemoteAe, StoreOutcome, store
 from gateway.object_names import FHIR_DESTINATION
-from gateway.settings import Destination, DestinationKind
+from gateway.settings import DestinationKind
 from gateway.tables import Delivery, DeliveryState
 from timepoint_fhir.client import FhirClient
 from timepoint_fhir.errors import FhirError, FhirUnavailable
@@ -36,7 +37,7 @@ def deliver_due(gateway: Gateway, limit: int = 50) -> int:
     rows = _claim(gateway, limit)
     for (destination, study_key), group in groupby(rows, key=lambda r: (r.destination, r.study_key)):
         batch = list(group)
-        outcomes = _send_fhir(gateway, batch) if destination == FHIR_DESTINATION else _send_dicom(gateway, batch)
+        outcomes = _send_fhir(gateway, batch) if destination == FHIR_DESTINATION else _send_objects(gateway, batch)
         _settle(gateway, batch, outcomes)
         _log.info(
             "delivered" if all(o.stored for o in outcomes) else "delivery failed",
@@ -71,18 +72,14 @@ def _claim(gateway: Gateway, limit: int) -> list[Delivery]:
     return rows
 
 
-def _send_dicom(gateway: Gateway, rows: Sequence[Delivery]) -> list[StoreOutcome]:
-    destination = _destination(gateway, rows[0].destination)
-    if destination is None:
+def _send_objects(gateway: Gateway, rows: Sequence[Delivery]) -> list[StoreOutcome]:
+    to = archive_named(gateway.settings, rows[0].destination)
+    if to is None:
         return [StoreOutcome(r.sop_instance_uid, False, False, "this destination is not configured") for r in rows]
-    remote = RemoteAe(destination.ae_title, destination.host, destination.port)
     files = [gateway.results.path(str(r.blob)) for r in rows]
-    return store(gateway.settings.dicom.ae_title, remote, files)
-
-
-def _destination(gateway: Gateway, name: str) -> Destination | None:
-    known = (d for d in gateway.settings.destinations if d.kind is DestinationKind.DICOM)
-    return next((d for d in known if d.name == name), None)
+    if to.kind is DestinationKind.STOW:
+        return stow_client.store(to, files)
+    return store(gateway.settings.dicom.ae_title, RemoteAe(to.ae_title, to.host, to.port), files)
 
 
 def _send_fhir(gateway: Gateway, rows: Sequence[Delivery]) -> list[StoreOutcome]:

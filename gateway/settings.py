@@ -11,30 +11,23 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
+from gateway.archive_settings import Destination as Destination
+from gateway.archive_settings import DestinationKind as DestinationKind
 from gateway.errors import SettingsError
 from gateway.settings_mistakes import describe, nearest
+from gateway.settings_section import AeTitle, Port, Seconds, Section
 from longitudinal.types import Contrast
 
 DEFAULT_FILE = Path("timepoint.toml")
 _PREFIX = "TIMEPOINT_"
 _NOT_SETTINGS = {"TIMEPOINT_TEST_DATA", "TIMEPOINT_CONFIG"}
-
-AeTitle = Annotated[str, Field(min_length=1, max_length=16, pattern=r"^[ -\[\]-~]+$")]
-Port = Annotated[int, Field(ge=0, le=65535)]
-Seconds = Annotated[float, Field(gt=0)]
-
-
-class Section(BaseModel):
-    """A table of the configuration file: no unknown keys, no change after loading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class ForcePolicy(StrEnum):
@@ -142,40 +135,6 @@ class Forecast(Section):
 
     model: str = ""
     horizons_days: tuple[int, ...] = (90, 180, 365)
-
-
-class DestinationKind(StrEnum):
-    """How results travel to a destination."""
-
-    DICOM = "dicom"
-    STOW = "stow"
-    FHIR = "fhir"
-
-
-class Destination(Section):
-    """An archive that results go to: host, port and AE title for `dicom`, DICOMweb base URL for `stow`.
-
-    With `commitment = "required"` a delivery counts when the archive has promised to keep the instance (storage
-    commitment); a report that has not come after `commitment_wait_s` is asked for again.
-    """
-
-    name: str = Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    kind: DestinationKind = DestinationKind.DICOM
-    host: str = ""
-    port: Port = 104
-    ae_title: AeTitle = "ANY-SCP"
-    url: str = ""
-    token_file: Path | None = None
-    commitment: Literal["required", "waived"] = "waived"
-    commitment_wait_s: Seconds = 900.0
-
-    @model_validator(mode="after")
-    def _reachable(self) -> Destination:
-        if self.kind is DestinationKind.DICOM and not self.host:
-            raise ValueError(f"destination {self.name} of kind dicom needs a host")
-        if self.kind is not DestinationKind.DICOM and not self.url:
-            raise ValueError(f"destination {self.name} of kind {self.kind} needs a url")
-        return self
 
 
 class FhirAuth(Section):

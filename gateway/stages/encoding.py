@@ -22,7 +22,6 @@ from gateway.engine import Arguments
 from gateway.object_names import BUNDLE, DIAMETERS, FHIR_DESTINATION, FORECAST, REPORT, SEG
 from gateway.publication import fhir_bundle
 from gateway.results import StudyInRecord, read_result, read_study_in_record, with_original_images
-from gateway.settings import DestinationKind
 from gateway.stages.deidentification import original_images
 from gateway.stages.progress import advance, key_and_revision
 from gateway.stages.segmentation import analysis_folder
@@ -142,7 +141,7 @@ def _queue(
             row.state = DeliveryState.SUPERSEDED
             session.add(row)
     there = {(r.destination, r.object_name) for r in rows if r.revision == revision}
-    wanted = [(d.name, m) for d in gateway.settings.destinations if d.kind is DestinationKind.DICOM for m in made]
+    wanted = [(d.name, m) for d in gateway.settings.destinations for m in made]
     if bundle is not None:
         data = json.dumps(bundle, sort_keys=True, ensure_ascii=False).encode()
         wanted.append((FHIR_DESTINATION, MadeObject(BUNDLE, "", gateway.results.put(data))))

@@ -1,0 +1,70 @@
+"""Configuration of the archives around us: where results go, who is asked about studies."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, model_validator
+
+from gateway.object_names import FHIR_DESTINATION
+from gateway.settings_section import AeTitle, Port, Seconds, Section
+
+
+def _web_address(url: str) -> str:
+    """The base URL of a DICOMweb service, without the slash at its end; empty stays empty."""
+    if not url:
+        return url
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError("must be a base URL such as https://pacs.example.org/dicom-web")
+    if parts.username or parts.password:
+        raise ValueError("must hold no credentials: put the token into token_file")
+    return url.rstrip("/")
+
+
+WebAddress = Annotated[str, AfterValidator(_web_address)]
+
+
+class DestinationKind(StrEnum):
+    """How results travel to a destination."""
+
+    DICOM = "dicom"
+    STOW = "stow"
+
+
+class Destination(Section):
+    """An archive that results go to: host, port and AE title for `dicom`, DICOMweb base URL for `stow`.
+
+    With `commitment = "required"` a delivery counts when the archive has promised to keep the instance (storage
+    commitment, `dicom` only); a report that has not come after `commitment_wait_s` is asked for again. `token_file`
+    holds the bearer token for `stow`, read at each use.
+    """
+
+    name: str = Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    kind: DestinationKind = DestinationKind.DICOM
+    host: str = ""
+    port: Port = 104
+    ae_title: AeTitle = "ANY-SCP"
+    url: WebAddress = ""
+    token_file: Path | None = None
+    commitment: Literal["required", "waived"] = "waived"
+    commitment_wait_s: Seconds = 900.0
+
+    @model_validator(mode="after")
+    def _reachable(self) -> Destination:
+        if self.name == FHIR_DESTINATION:
+            raise ValueError(f"the name {self.name} is taken by the FHIR server of [fhir]")
+        if self.kind is DestinationKind.DICOM:
+            if not self.host:
+                raise ValueError(f"destination {self.name} of kind dicom needs a host")
+            if self.url or self.token_file:
+                raise ValueError(f"destination {self.name} of kind dicom takes no url and no token_file")
+            return self
+        if not self.url:
+            raise ValueError(f"destination {self.name} of kind {self.kind} needs a url")
+        if self.commitment == "required":
+            raise ValueError(f"destination {self.name}: storage commitment goes over DICOM; a stow one has it waived")
+        return self
