@@ -20,6 +20,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlmodel import Session
 
 from gateway import archive_tables as _archive_tables  # noqa: F401 - its rows belong to the schema
+from gateway import identity_tables as _identity_tables  # noqa: F401 - its rows belong to the schema
 from gateway.errors import DatabaseNotReady, DatabaseOutdated
 from gateway.tables import Row
 

@@ -56,7 +56,11 @@ class Patient(Row, table=True):
 
 
 class PatientIdentifier(Row, table=True):
-    """A patient ID under its issuer, both normalised (`gateway.identity`); the unique key makes first contact safe."""
+    """A patient ID under its issuer, both normalised (`gateway.identity`); the unique key makes first contact safe.
+
+    `patient_key` is whose it was at first contact and never changes: merges are edges between patients, so that they
+    can be undone. `looked_up_at` is when an identity server was asked about it (`gateway.identity_lookup`).
+    """
 
     __tablename__ = "patient_identifier"
     __table_args__ = (UniqueConstraint("patient_id", "issuer"),)
@@ -65,6 +69,7 @@ class PatientIdentifier(Row, table=True):
     patient_key: str = Field(foreign_key="patient.patient_key", index=True)
     patient_id: str = Field(max_length=64)
     issuer: str = Field(default="", max_length=255)
+    looked_up_at: dt.datetime | None = Field(default=None, sa_type=UtcDateTime)
     created_at: dt.datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
 
 
