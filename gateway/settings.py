@@ -170,7 +170,8 @@ class Schedule(Section):
 class WebAuth(Section):
     """Who may use the web application; `none` is accepted on loopback only.
 
-    `tokens_file` holds one line for each user: role (viewer, operator or admin), name and token, divided by blanks.
+    `tokens_file` holds one line for each user: role (sender, viewer, operator or admin), name and token, divided by
+    blanks.
     """
 
     mode: Literal["none", "token"] = "none"
@@ -178,13 +179,14 @@ class WebAuth(Section):
 
 
 class Web(Section):
-    """The HTTP API and the web application."""
+    """The HTTP API and the web application. Instances above `max_instance_mb` are not taken over STOW-RS."""
 
     host: str = "127.0.0.1"
     port: Port = 8080
     auth: WebAuth = WebAuth()
 
 
+    max_instance_mb: int = Field(default=1024, ge=1)
 class Retention(Section):
     """Days that classes of data are kept after the study is committed; empty = for ever."""
 

@@ -16,8 +16,10 @@ from gateway.settings import Web
 
 
 class Role(IntEnum):
-    """What a user may do; a higher role may do everything that a lower one may."""
+    """What a user may do; a higher role may do everything that a lower one may. A sender may store studies and
+    nothing else; operators and admins may too, viewers not."""
 
+    SENDER = 0
     VIEWER = 1
     OPERATOR = 2
     ADMIN = 3
@@ -89,6 +91,14 @@ def at_least(role: Role) -> Callable[[Request], User]:
         return user
 
     return check
+
+
+def may_send(request: Request) -> User:
+    """A dependency that admits who may store studies over DICOMweb."""
+    user: User = request.app.state.gatekeeper.user_of(request)
+    if user.role is Role.VIEWER:
+        raise HTTPException(403, "This needs the role sender.")
+    return user
 
 
 Viewer = Annotated[User, Depends(at_least(Role.VIEWER))]

@@ -11,6 +11,7 @@ from fastapi.staticfiles import StaticFiles
 from gateway.api.access import Gatekeeper
 from gateway.api.metrics import render_metrics
 from gateway.api.routes import router
+from gateway.api.stow import router as stow_router
 from gateway.context import Gateway
 from gateway.database import read_scope, require_current
 from gateway.engine import JobQueue
@@ -43,6 +44,7 @@ def create_app(gateway: Gateway, queue: JobQueue) -> FastAPI:
     app.state.gateway, app.state.queue = gateway, queue
     app.state.gatekeeper = Gatekeeper(gateway.settings.web)
     app.include_router(router)
+    app.include_router(stow_router)
     app.add_exception_handler(TimepointError, _explain)
     app.add_exception_handler(HTTPException, _refuse)
     app.middleware("http")(_secure)

@@ -10,6 +10,7 @@ import structlog
 import uvicorn
 
 from gateway.api.app import create_app
+from gateway.associations import break_those_of_dead_receivers
 from gateway.context import open_gateway
 from gateway.engine_dbos import DbosQueue
 from gateway.heartbeat import leave
@@ -22,6 +23,7 @@ _log = structlog.get_logger()
 def run_web(settings: Settings, supervised: bool = False) -> None:
     """Serve API and pages until told to stop."""
     gateway = open_gateway(settings)
+    break_those_of_dead_receivers(gateway.database)  # studies come in here too, over STOW-RS
     queue = DbosQueue(settings.engine.url)
     app = create_app(gateway, queue)
     server = uvicorn.Server(
