@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
+from gateway.client_tls import ClientTls
 from gateway.object_names import FHIR_DESTINATION
 from gateway.settings_section import AeTitle, Port, Seconds, Section
 
@@ -35,6 +36,21 @@ class DestinationKind(StrEnum):
     STOW = "stow"
 
 
+class AskedArchive(Section):
+    """How a node is asked about the studies it holds: by C-FIND under its AE title, or by QIDO-RS under `url` with the
+    bearer token of `token_file`; not at all where `query` is empty."""
+
+    query: Literal["", "c-find", "qido"] = ""
+    url: WebAddress = ""
+    token_file: Path | None = None
+
+    @model_validator(mode="after")
+    def _askable(self) -> Self:
+        if self.query == "qido" and not self.url:
+            raise ValueError("query by qido needs a url, the DICOMweb base of the archive")
+        return self
+
+
 class Destination(Section):
     """An archive that results go to: host, port and AE title for `dicom`, DICOMweb base URL for `stow`.
 
@@ -48,6 +64,7 @@ class Destination(Section):
     host: str = ""
     port: Port = 104
     ae_title: AeTitle = "ANY-SCP"
+    tls: ClientTls | None = None
     url: WebAddress = ""
     token_file: Path | None = None
     commitment: Literal["required", "waived"] = "waived"

@@ -125,7 +125,7 @@ def _ask(gateway: Gateway, request: _Request) -> None:
     to = request.destination
     asked = request_commitment(
         gateway.settings.dicom.ae_title,
-        RemoteAe(to.ae_title, to.host, to.port),
+        RemoteAe.of(to),
         request.transaction_uid,
         request.instances,
         lambda information: take_report(gateway.database, gateway.settings, [to.name], information),

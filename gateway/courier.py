@@ -79,7 +79,7 @@ def _send_objects(gateway: Gateway, rows: Sequence[Delivery]) -> list[StoreOutco
     files = [gateway.results.path(str(r.blob)) for r in rows]
     if to.kind is DestinationKind.STOW:
         return stow_client.store(to, files)
-    return store(gateway.settings.dicom.ae_title, RemoteAe(to.ae_title, to.host, to.port), files)
+    return store(gateway.settings.dicom.ae_title, RemoteAe.of(to), files)
 
 
 def _send_fhir(gateway: Gateway, rows: Sequence[Delivery]) -> list[StoreOutcome]:

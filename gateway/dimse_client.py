@@ -13,6 +13,8 @@ from pynetdicom import AE, evt
 from pynetdicom.association import Association
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
+from gateway.client_tls import ClientTls, client_context
+from gateway.settings import Destination, Peer
 from gateway.tcp import no_delay
 
 UNCOMPRESSED = [ExplicitVRLittleEndian, ImplicitVRLittleEndian]
@@ -21,11 +23,16 @@ _WARNINGS_STORED = {0xB000, 0xB006, 0xB007}
 
 @dataclass(frozen=True, slots=True)
 class RemoteAe:
-    """An application entity to talk to."""
+    """An application entity to talk to, over TLS where `tls` says how."""
 
     ae_title: str
     host: str
     port: int
+    tls: ClientTls | None = None
+
+    @classmethod
+    def of(cls, node: Peer | Destination) -> RemoteAe:
+        return cls(node.ae_title, node.host, node.port, node.tls)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +55,7 @@ def associate(ae: AE, remote: RemoteAe, timeout_s: float) -> Association:
         ae_title=remote.ae_title,
         max_pdu=131072,
         evt_handlers=[(evt.EVT_CONN_OPEN, no_delay)],
+        tls_args=(client_context(remote.tls), remote.tls.server_name or remote.host) if remote.tls else None,
     )
 
 
@@ -58,7 +66,7 @@ def why_not(assoc: Association) -> str:
     if assoc.rejected_contexts:
         return "the peer accepts none of these SOP classes in a transfer syntax of ours"
     if assoc.is_aborted:
-        return "the connection failed or was aborted: check host, port and firewall"
+        return "the connection failed or was aborted: check host, port, firewall and, with TLS, the certificates"
     return "no association"
 
 

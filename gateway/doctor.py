@@ -15,11 +15,12 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from deidentify.keys import KeyRing
+from gateway.client_tls import ClientTls
 from gateway.database import open_database, require_current
 from gateway.dimse_client import RemoteAe, echo
 from gateway.errors import DatabaseOutdated, TimepointError
 from gateway.query_client import find_is_answered, move_is_answered, offers_storage_commitment
-from gateway.settings import DestinationKind, Settings
+from gateway.settings import DestinationKind, Settings, Tls
 from inference.model_folder import SHIPPED_MODELS, ModelFolderError, read_model_folder
 from timepoint_fhir.capability import shortcomings
 from timepoint_fhir.client import FhirClient
@@ -142,7 +143,7 @@ def _device(settings: Settings) -> Iterator[Finding]:
 def _receiver(settings: Settings) -> Iterator[Finding]:
     dicom = settings.dicom
     host = "127.0.0.1" if dicom.host in ("0.0.0.0", "") else dicom.host  # noqa: S104 - compared, not bound
-    problem = echo(dicom.ae_title, RemoteAe(dicom.ae_title, host, dicom.port))
+    problem = echo(dicom.ae_title, RemoteAe(dicom.ae_title, host, dicom.port, _own_tls(dicom.tls)))
     if problem and dicom.peers:
         detail = f"{problem}; with peers listed, this machine itself may not be one of them"
         yield Finding("receiver", Health.WARNING, detail, "Start `timepoint serve`; C-ECHO from the PACS.")
@@ -154,11 +155,20 @@ def _receiver(settings: Settings) -> Iterator[Finding]:
         yield Finding("tls", Health.WARNING, "DICOM without TLS", "Set dicom.tls where the network is not trusted.")
 
 
+def _own_tls(tls: Tls | None) -> ClientTls | None:
+    """To call ourselves: our own certificate on both sides, which need not be issued for the loopback address."""
+    if tls is None:
+        return None
+    return ClientTls(
+        certificate_file=tls.certificate_file, key_file=tls.key_file, ca_file=tls.ca_file, check_host=False
+    )
+
+
 def _peers(settings: Settings) -> Iterator[Finding]:
     if not settings.dicom.peers:
         yield Finding("peers", Health.OK, "none listed: only this machine may send")
     for peer in settings.dicom.peers:
-        remote = RemoteAe(peer.ae_title, peer.host, peer.port)
+        remote = RemoteAe.of(peer)
         problem = echo(settings.dicom.ae_title, remote)
         name = f"peer {peer.name or peer.ae_title}: C-ECHO"
         if problem:
@@ -172,7 +182,7 @@ def _destinations(settings: Settings) -> Iterator[Finding]:
     if not dicom:
         yield Finding("destinations", Health.WARNING, "no DICOM destination", "List the PACS under destinations.")
     for d in dicom:
-        remote = RemoteAe(d.ae_title, d.host, d.port)
+        remote = RemoteAe.of(d)
         problem = echo(settings.dicom.ae_title, remote)
         if problem:
             remedy = f"Ask the PACS to know AE title {settings.dicom.ae_title}; check ae_title, host and port."

@@ -18,8 +18,10 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
+from gateway.archive_settings import AskedArchive
 from gateway.archive_settings import Destination as Destination
 from gateway.archive_settings import DestinationKind as DestinationKind
+from gateway.client_tls import ClientTls
 from gateway.errors import SettingsError
 from gateway.settings_mistakes import describe, nearest
 from gateway.settings_section import AeTitle, Port, Seconds, Section
@@ -38,6 +40,13 @@ class ForcePolicy(StrEnum):
     DISCARD = "discard"
 
 
+class Durability(StrEnum):
+    """When what was received is on the disk: before each C-STORE is answered, or before the release is."""
+
+    INSTANCE = "instance"
+    ASSOCIATION = "association"
+
+
 class Tls(Section):
     """DICOM TLS (BCP 195 profile): our certificate, its key, and the authority that peers must show."""
 
@@ -47,8 +56,8 @@ class Tls(Section):
     require_client_certificate: bool = True
 
 
-class Peer(Section):
-    """A DICOM node that may send to us: calling AE title and the host it calls from.
+class Peer(AskedArchive):
+    """A DICOM node that may send to us: calling AE title and the host it calls from. `tls` is for what we ask of it.
 
     `issuer` is the assigning authority of patient IDs that this node sends without an issuer.
     """
@@ -58,10 +67,19 @@ class Peer(Section):
     port: Port = 104
     name: str = ""
     issuer: str = ""
+    tls: ClientTls | None = None
+
+
+def _receiving_processes() -> int:
+    """One for each processor, four at most: that many outrun a disk that has to sync each instance."""
+    return min(len(os.sched_getaffinity(0)), 4)
 
 
 class Dicom(Section):
-    """The DICOM node we are. With no peers listed, only this machine (loopback) may send."""
+    """The DICOM node we are. With no peers listed, only this machine (loopback) may send.
+
+    `processes` serve the associations (0 = threads of the receiver itself); the receiver indexes what they store.
+    """
 
     ae_title: AeTitle = "TIMEPOINT"
     host: str = "127.0.0.1"
@@ -72,17 +90,21 @@ class Dicom(Section):
     max_associations: int = Field(default=64, ge=1, le=1000)
     max_pdu: int = Field(default=131072, ge=4096)
     idle_timeout_s: Seconds = 60.0
+    processes: int = Field(default_factory=_receiving_processes, ge=0, le=64)
+    durability: Durability = Durability.INSTANCE
     default_issuer: str = ""
 
 
 class Study(Section):
     """When a study counts as complete: quiet time, required contrasts, and what to do at the force time.
 
-    `retry_s` is how long a sender whose association broke off is given to send again.
+    `retry_s` is how long a sender whose association broke off is given to send again, `count_wait_s` how long an
+    archive that is asked how many images there are may stay silent.
     """
 
     quiet_s: float = Field(default=60.0, ge=0)
     retry_s: float = Field(default=300.0, ge=0)
+    count_wait_s: float = Field(default=300.0, ge=0)
     force_s: Seconds = 5400.0
     required: tuple[Contrast, ...] = (Contrast.T1C, Contrast.FLAIR)
     force_policy: ForcePolicy = ForcePolicy.HOLD
@@ -184,9 +206,9 @@ class Web(Section):
     host: str = "127.0.0.1"
     port: Port = 8080
     auth: WebAuth = WebAuth()
-
-
     max_instance_mb: int = Field(default=1024, ge=1)
+
+
 class Retention(Section):
     """Days that classes of data are kept after the study is committed; empty = for ever."""
 
