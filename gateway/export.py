@@ -21,6 +21,7 @@ from gateway.audit import append
 from gateway.context import Gateway
 from gateway.database import read_scope, session_scope
 from gateway.engine import Arguments
+from gateway.ownership import opted_out
 from gateway.records import read_patient_record
 from gateway.tables import ExportLedger, Patient, TimePoint
 from longitudinal.disclosure import DisclosureReport, coarsen
@@ -81,13 +82,15 @@ def export_histories(gateway: Gateway, folder: Path, since: dt.date | None = Non
 
 
 def _collect(session: Session, since: dt.date | None) -> tuple[Histories, list[str]]:
-    wanted = select(Patient).where(col(Patient.opted_out).is_(False), col(Patient.merged_into).is_(None))
+    wanted = select(Patient).where(col(Patient.merged_into).is_(None))
     if since is not None:
         recent = select(TimePoint.patient_key).where(col(TimePoint.acquired) >= since)
         wanted = wanted.where(col(Patient.patient_key).in_(recent))
     patients: list[History] = []
     keys: list[str] = []
     for patient in session.exec(wanted.order_by(col(Patient.surrogate))).all():
+        if opted_out(session, patient.patient_key):
+            continue
         found = read_patient_record(session, patient.patient_key)
         try:
             patients.append(patient_from_record(found.record, found.history_context(f"p-{secrets.token_hex(8)}")))

@@ -87,13 +87,17 @@ def patient_key_of(session: Session, who: PatientId) -> str:
 def survivor_of(session: Session, patient_key: str) -> str:
     """Follow merges to the record that stands.
 
+    Each row is read under a shared lock: a merge under way is waited for, and one that begins later sees what this
+    transaction gives to the patient. Two arrivals do not wait for each other.
+
     Raises:
         NotFound: for an unknown key.
     """
     seen: set[str] = set()
     while patient_key not in seen:
         seen.add(patient_key)
-        patient = session.get(Patient, patient_key)
+        query = select(Patient).where(Patient.patient_key == patient_key).with_for_update(read=True)
+        patient = session.exec(query.execution_options(populate_existing=True)).one_or_none()
         if patient is None:
             raise NotFound(patient_key)
         if patient.merged_into is None:

@@ -56,8 +56,8 @@ class StudyAssignment(Row, table=True):
 
 
 class Rehoming(Row, table=True):
-    """A study changed its patient: from `revision` on it is the other one's. With `retract` what earlier revisions
-    sent out was about the wrong person and is taken back."""
+    """A study changed its patient: from `revision` on it is the other one's. `taken_back` are the deliveries of
+    earlier revisions that were about the wrong person and are retracted."""
 
     __tablename__ = "rehoming"
     __table_args__ = (UniqueConstraint("study_key", "revision"),)
@@ -68,7 +68,7 @@ class Rehoming(Row, table=True):
     to_key: str = Field(foreign_key="patient.patient_key")
     revision: int
     cause: Cause = Field(sa_type=words(Cause))
-    retract: bool = False
+    taken_back: list[int] = Field(default_factory=list, sa_type=Json)
     created_at: dt.datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
 
 

@@ -4,21 +4,52 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
+
+from sqlmodel import Session
 
 from gateway.context import Gateway
 from gateway.object_names import FORECAST, REPORT, SEG
+from gateway.published_identity import Origin, PublishedIdentity, identity_to_publish
+from gateway.rehoming import rehomings
 from gateway.results import StudyInRecord
 from inference.encoding.identity import software_version
 from longitudinal.types import Reference, StudyResult
 from timepoint_fhir.bundle import build_bundle
-from timepoint_fhir.context import PublishContext, Write
+from timepoint_fhir.context import PublishContext, Write, publication_key
 
 UNKNOWN_ISSUER = "urn:timepoint:issuer:unknown"
 
 
+@dataclass(frozen=True)
+class Publisher:
+    """What the database says about a publication: whom it states, and under which record its resources are known
+    (see `timepoint_fhir.context.PublishContext.record`), by Study Instance UID."""
+
+    who: PublishedIdentity
+    records: Mapping[str, str]
+
+
+def read_publisher(session: Session, at: StudyInRecord, revision: int) -> Publisher:
+    """Whom a result states, and how often what was published of the studies it refers to had to be taken back."""
+    records = {s.study_instance_uid: _record(session, s.study_key, None) for _, s in at.patient.rows}
+    records[at.study.study_instance_uid] = _record(session, at.study.study_key, revision)
+    return Publisher(identity_to_publish(session, at.study), records)
+
+
+def _record(session: Session, study_key: str, until: int | None) -> str:
+    taken_back = sum(1 for change in rehomings(session, study_key, until) if change.taken_back)
+    return str(taken_back) if taken_back else ""
+
+
 def fhir_bundle(
-    gateway: Gateway, at: StudyInRecord, result: StudyResult, sop_uids: Mapping[str, str], issued: dt.datetime
+    gateway: Gateway,
+    at: StudyInRecord,
+    result: StudyResult,
+    publisher: Publisher,
+    sop_uids: Mapping[str, str],
+    issued: dt.datetime,
 ) -> dict[str, Any] | None:
     """The transaction bundle of a result, or None where no FHIR server is configured.
 
@@ -27,19 +58,21 @@ def fhir_bundle(
     options = gateway.settings.fhir
     if not options.base_url:
         return None
-    identity = at.study.identity
+    who = publisher.who
+    order = None if who.origin is Origin.MOVED else at.study.identity.get("accession_number")
     context = PublishContext(
-        patient_identifier=identity["patient_id"],
-        patient_identifier_system=options.patient_system or _issuer_system(identity.get("issuer", "")),
+        patient_identifier=who.patient_id,
+        patient_identifier_system=options.patient_system or issuer_system(who.issuer),
         study_instance_uid=result.study_instance_uid,
         study_datetime=result.timepoint.acquired,
         issued=issued,
         software_version=software_version(),
-        accession_number=identity.get("accession_number") or None,
+        accession_number=order or None,  # that of a moved study is an order for the other patient
+        record=publisher.records[result.study_instance_uid],
         seg_sop_instance_uid=sop_uids.get(SEG),
         sr_sop_instance_uid=sop_uids.get(REPORT),
         forecast_sr_sop_instance_uid=sop_uids.get(FORECAST),
-        reference_studies=_reference_studies(at),
+        reference_studies=_reference_studies(at, publisher),
         match_patient=options.patients != "identifier",
         create_patient=options.patients == "create",
         write=Write(options.write),
@@ -47,7 +80,7 @@ def fhir_bundle(
     return build_bundle(result, context)
 
 
-def _issuer_system(issuer: str) -> str:
+def issuer_system(issuer: str) -> str:
     """An issuer that is an OID or URL is a system as it stands; any other becomes a URN of ours."""
     if not issuer:
         return UNKNOWN_ISSUER
@@ -56,7 +89,11 @@ def _issuer_system(issuer: str) -> str:
     return issuer if ":" in issuer else f"urn:timepoint:issuer:{issuer}"
 
 
-def _reference_studies(at: StudyInRecord) -> dict[Reference, str]:
+def _reference_studies(at: StudyInRecord, publisher: Publisher) -> dict[Reference, str]:
     by_date = {p.context.acquired: p.study_instance_uid for p in at.patient.record.time_points}
     changes = [change for lesion in at.point.lesions for change in lesion.changes]
-    return {c.reference: by_date[c.reference_date] for c in changes if c.reference_date in by_date}
+    return {
+        c.reference: publication_key(by_date[c.reference_date], publisher.records[by_date[c.reference_date]])
+        for c in changes
+        if c.reference_date in by_date
+    }

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from sqlmodel import Session, col, select
 
 from gateway.errors import NotFound
-from gateway.tables import Lesion, Measurement, Patient, Study, TimePoint
+from gateway.lesion_names import names_of
+from gateway.ownership import family_of
+from gateway.tables import Measurement, Patient, Study, TimePoint
 from gateway.values import measurement_from_json
 from longitudinal.patient_history import HistoryContext, ScanProvenance
 from longitudinal.record import ObservedTimePoint, Record, build_record
@@ -22,6 +24,7 @@ class PatientRecord:
     patient: Patient
     record: Record
     rows: Sequence[tuple[TimePoint, Study]]
+    tumour_type: TumourType
 
     def study_key_of(self, study_instance_uid: str) -> str:
         return next(s.study_key for _, s in self.rows if s.study_instance_uid == study_instance_uid)
@@ -40,11 +43,13 @@ class PatientRecord:
             )
             for row, study in self.rows
         }
-        return HistoryContext(pid=pid, tumour_type=tumour_type(self.patient), provenance=provenance)
+        return HistoryContext(pid=pid, tumour_type=self.tumour_type, provenance=provenance)
 
 
-def tumour_type(patient: Patient) -> TumourType:
-    return TumourType(patient.tumour_type) if patient.tumour_type else TumourType.OTHER
+def tumour_type(session: Session, patient: Patient) -> TumourType:
+    """The type that was stated for the patient, else for a record that was merged into this one."""
+    stated = [p.tumour_type for p in (patient, *family_of(session, patient.patient_key)) if p.tumour_type]
+    return TumourType(stated[0]) if stated else TumourType.OTHER
 
 
 def read_patient_record(session: Session, patient_key: str) -> PatientRecord:
@@ -64,21 +69,21 @@ def read_patient_record(session: Session, patient_key: str) -> PatientRecord:
         .join(Study, col(Study.study_key) == col(TimePoint.study_key))
         .where(TimePoint.patient_key == patient_key, col(TimePoint.current).is_(True))
     ).all()
-    lesions = session.exec(select(Lesion).where(Lesion.patient_key == patient_key).order_by(col(Lesion.number))).all()
+    names = names_of(session, patient_key)
     seen = {m: value for row, _ in rows for m, value in _measured(session, row).items()}
-    shown = [lesion for lesion in lesions if any(uid == lesion.tracking_uid for _, uid in seen)]
+    shown = [uid for uid in names if any(uid == measured for _, measured in seen)]
     observed = [
         ObservedTimePoint(
             study_instance_uid=study.study_instance_uid,
             acquired=row.acquired,
-            lesions={lesion.tracking_uid: seen.get((row.id, lesion.tracking_uid)) for lesion in shown},
+            lesions={uid: seen.get((row.id, uid)) for uid in shown},
         )
         for row, study in rows
     ]
-    names = {lesion.tracking_uid: lesion.tracking_id for lesion in lesions}
-    record = build_record(observed, tumour_type(patient).target, tracking_ids=names)
+    kind = tumour_type(session, patient)
+    record = build_record(observed, kind.target, tracking_ids=names)
     by_uid = {study.study_instance_uid: (row, study) for row, study in rows}
-    return PatientRecord(patient, record, [by_uid[p.study_instance_uid] for p in record.time_points])
+    return PatientRecord(patient, record, [by_uid[p.study_instance_uid] for p in record.time_points], kind)
 
 
 def _measured(session: Session, row: TimePoint) -> Mapping[tuple[int | None, str], LesionMeasurement]:

@@ -11,7 +11,8 @@ import structlog
 from gateway import export, housekeeping
 from gateway.context import Gateway
 from gateway.engine import Arguments, Plan, QueueName, Step
-from gateway.stages import deidentification, encoding, forecasting, recording, segmentation
+from gateway.job_kinds import REHOME, RESTORE, RETRACT
+from gateway.stages import deidentification, encoding, forecasting, recording, reframing, retraction, segmentation
 from gateway.stages.progress import fail, halt_if_superseded, note_seconds
 
 _log = structlog.get_logger()
@@ -22,7 +23,7 @@ def plans(gateway: Gateway) -> Mapping[str, Plan]:
     """Every kind of job this gateway knows.
 
     `study` takes a complete study revision all the way; `republish` encodes a recorded study again because another
-    study changed what is to be said of it.
+    study changed what is to be said of it. `rehome`, `restore` and `retract` follow when a study changes its patient.
     """
     results = [
         _step("forecast", forecasting.run, gateway),
@@ -34,8 +35,18 @@ def plans(gateway: Gateway) -> Mapping[str, Plan]:
         _step("record", recording.run, gateway),
         *results,
     ]
+    rehome = [
+        _step("deidentify", deidentification.run, gateway),
+        _step("reframe", reframing.run, gateway, "gpu"),
+        _step("record", recording.run, gateway),
+        *results,
+    ]
+    restore = [_step("deidentify", deidentification.run, gateway), *results]
     on_failure = partial(fail, gateway)
     return {
+        REHOME: Plan(rehome, on_failure),
+        RESTORE: Plan(restore, on_failure),
+        RETRACT: Plan([Step("retract", partial(retraction.run, gateway))], retraction.note_failure),
         STUDY: Plan(study, on_failure),
         REPUBLISH: Plan(results, on_failure),
         EXPORT: Plan([Step("export", partial(export.run, gateway))], _note_failure),

@@ -24,15 +24,23 @@ class Write(StrEnum):
     CONDITIONAL = "conditional"
 
 
+def publication_key(study_instance_uid: str, record: str = "") -> str:
+    """The name of a study's publication: its UID, and which record of it where it was taken back before."""
+    return f"{study_instance_uid}#{record}" if record else study_instance_uid
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishContext:
     """The clinical-zone facts around one `StudyResult`.
 
     `study_datetime` is the acquisition time in the original study: an aware datetime, or a date where the zone of the
     scanner's clock is not known. `issued` is when this revision was made (aware); keep it with the revision, because a
-    Bundle built again with another `issued` changes every resource. `reference_studies` gives the original Study
-    Instance UID of the baseline, nadir and previous study where it is known; a change then names the Observation that
-    it is measured against.
+    Bundle built again with another `issued` changes every resource. `reference_studies` gives the publication key
+    (`publication_key`) of the baseline, nadir and previous study where it is known; a change then names the
+    Observation that it is measured against.
+
+    `record` is empty as a rule. A study that was published for the wrong patient, and was taken back, is published
+    again under another `record`: what one patient's chart was told never comes back to life as another's.
 
     `match_patient`: the patient is a conditional reference (`Patient?identifier=...`), and a server that has no such
     patient, or several, refuses the whole Bundle. With False it is a logical reference (identifier only), which every
@@ -60,6 +68,12 @@ class PublishContext:
     create_patient: bool = False
     match_study: bool = False
     write: Write = Write.BY_ID
+    record: str = ""
+
+    @property
+    def key(self) -> str:
+        """What the resources of this study are derived from."""
+        return publication_key(self.study_instance_uid, self.record)
 
     def __post_init__(self) -> None:
         if not self.patient_identifier.strip() or not self.patient_identifier_system.strip():

@@ -36,4 +36,4 @@ def provenance(publication: Publication, name: str, targets: Sequence[Resource],
 
 
 def _key(publication: Publication, name: str) -> uuid.UUID:
-    return derived_uuid("provenance", publication.context.study_instance_uid, publication.result.revision, name)
+    return derived_uuid("provenance", publication.context.key, publication.result.revision, name)

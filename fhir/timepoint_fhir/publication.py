@@ -99,7 +99,7 @@ class Publication:
         return body
 
     def observation_uuid(self, kind: str, *parts: str | int) -> uuid.UUID:
-        return derived_uuid("observation", self.context.study_instance_uid, kind, *parts)
+        return derived_uuid("observation", self.context.key, kind, *parts)
 
     def observation(self, key: uuid.UUID, device: Resource, status: str, **body: object) -> Resource:
         """An Observation under its observation UID; elements of `body` that are None or empty are left out."""
@@ -111,12 +111,12 @@ class Publication:
         return Resource(key, content, f"identifier={token(identifier['system'], identifier['value'])}")
 
     def volume_uuid(self, tracking_uid: str, region: Region) -> uuid.UUID:
-        return volume_uuid(self.context.study_instance_uid, tracking_uid, region)
+        return volume_uuid(self.context.key, tracking_uid, region)
 
 
-def volume_uuid(study_instance_uid: str, tracking_uid: str, region: Region) -> uuid.UUID:
+def volume_uuid(publication_key: str, tracking_uid: str, region: Region) -> uuid.UUID:
     """The UUID of a region's volume of one lesion in one study, computable from another study's publication."""
-    return derived_uuid("observation", study_instance_uid, "volume", tracking_uid, region.value)
+    return derived_uuid("observation", publication_key, "volume", tracking_uid, region.value)
 
 
 def device_uuid(identity: AlgorithmIdentity) -> uuid.UUID:

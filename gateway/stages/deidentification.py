@@ -21,6 +21,7 @@ from gateway.context import Gateway
 from gateway.database import read_scope
 from gateway.engine import Arguments
 from gateway.errors import NotFound
+from gateway.rehoming import rehomings
 from gateway.stages.progress import advance, key_and_revision, require_study, set_aside
 from gateway.tables import Instance, InstanceRole, Patient, QuarantineKind, StudyState
 
@@ -83,7 +84,19 @@ def run(gateway: Gateway, arguments: Arguments) -> None:
                 "Look at the images of the study; replay it when the cause is mended.",
             )
         partial.rename(target)
+    remove_other_pseudonyms(gateway, study_key, revision)
     advance(gateway, study_key, revision, StudyState.DEIDENTIFIED)
+
+
+def remove_other_pseudonyms(gateway: Gateway, study_key: str, revision: int) -> None:
+    """Remove the copies of a study that were made for another patient record: in the research zone a person has one
+    pseudonym and one date shift. They can be made again from the originals."""
+    with read_scope(gateway.database) as session:
+        since = max((h.revision for h in rehomings(session, study_key, revision)), default=0)
+    for folder in (gateway.research_folder / "studies").glob(f"{study_key}-r*"):
+        number = folder.name.rpartition("-r")[2]
+        if number.isdigit() and int(number) < since:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _write_all(gateway: Gateway, images: StudyImages, folder: Path) -> list[Refused]:

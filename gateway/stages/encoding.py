@@ -19,13 +19,15 @@ from gateway.context import Gateway
 from gateway.database import read_scope, session_scope
 from gateway.delivery_progress import settle_study
 from gateway.engine import Arguments
-from gateway.object_names import BUNDLE, DIAMETERS, FHIR_DESTINATION, FORECAST, REPORT, SEG
-from gateway.publication import fhir_bundle
+from gateway.frames import analysis_folder
+from gateway.object_names import BUNDLE, DIAMETERS, FHIR_DESTINATION, FORECAST, REJECTION, REPORT, SEG
+from gateway.publication import fhir_bundle, read_publisher
+from gateway.published_identity import PublishedIdentity, original_attributes, state_patient
+from gateway.rehoming import about_the_same_person
 from gateway.results import StudyInRecord, read_result, read_study_in_record, with_original_images
 from gateway.stages.deidentification import original_images
-from gateway.stages.progress import advance, key_and_revision
-from gateway.stages.segmentation import analysis_folder
-from gateway.tables import Delivery, DeliveryState, ForecastRow, StudyState
+from gateway.stages.progress import advance, hold_revision, key_and_revision
+from gateway.tables import Delivery, DeliveryState, ForecastRow, Study, StudyState
 from inference.encoding.encoded_study import EncodedStudy, encode_study
 from inference.study import load_analysis
 from longitudinal.types import Contrast, StudyResult
@@ -50,14 +52,16 @@ def run(gateway: Gateway, arguments: Arguments) -> None:
         made_at = session.exec(
             select(ForecastRow.created_at).where(ForecastRow.study_key == study_key, ForecastRow.revision == revision)
         ).one()
-        previous = _previous_reports(gateway, session, study_key, revision)
+        previous = _previous_reports(gateway, session, at.study, revision)
         published = _published_bundle(gateway, session, study_key, revision)
-    result, encoded = _encode(gateway, at, result, made_at, previous)
+        publisher = read_publisher(session, at, revision)
+    result, encoded = _encode(gateway, at, result, made_at, previous, publisher.who)
     made = _store(gateway, encoded)
-    bundle = fhir_bundle(gateway, at, result, {m.name: m.sop_instance_uid for m in made}, made_at)
+    bundle = fhir_bundle(gateway, at, result, publisher, {m.name: m.sop_instance_uid for m in made}, made_at)
     if bundle is not None and published is not None:
         bundle = revision_bundle(published, bundle)
     with session_scope(gateway.database) as session:
+        hold_revision(session, study_key, revision)
         _queue(gateway, session, study_key, revision, made, bundle)
     advance(gateway, study_key, revision, StudyState.ENCODED)
     with session_scope(gateway.database) as session:
@@ -65,7 +69,12 @@ def run(gateway: Gateway, arguments: Arguments) -> None:
 
 
 def _encode(
-    gateway: Gateway, at: StudyInRecord, result: StudyResult, made_at: datetime, previous: Sequence[Dataset]
+    gateway: Gateway,
+    at: StudyInRecord,
+    result: StudyResult,
+    made_at: datetime,
+    previous: Sequence[Dataset],
+    who: PublishedIdentity,
 ) -> tuple[StudyResult, EncodedStudy]:
     originals = [
         pydicom.dcmread(f, stop_before_pixels=True) for f in original_images(gateway, at.study.study_key).files
@@ -73,6 +82,8 @@ def _encode(
     originals.sort(
         key=lambda ds: (str(ds.SeriesInstanceUID), int(ds.get("InstanceNumber") or 0), str(ds.SOPInstanceUID))
     )
+    changed = original_attributes(originals[0], who, made_at)
+    state_patient(originals, who)
     result = with_original_images(
         result, {gateway.keys.uid(str(ds.SOPInstanceUID)): str(ds.SOPInstanceUID) for ds in originals}
     )
@@ -85,19 +96,25 @@ def _encode(
     encoded = encode_study(
         result, analysis.labels, analysis.lesions, series, Contrast(reference), created=made_at, previous=previous
     )
+    for made in encoded.objects if changed else ():
+        made.OriginalAttributesSequence = changed
     return result, encoded
 
 
-def _previous_reports(gateway: Gateway, session: Session, study_key: str, revision: int) -> list[Dataset]:
-    """The reports of the last revision that was encoded, to be named as predecessors."""
-    rows = session.exec(
+def _previous_reports(gateway: Gateway, session: Session, study: Study, revision: int) -> list[Dataset]:
+    """The reports of the last revision that was encoded, to be named as predecessors; none about another person."""
+    found = session.exec(
         select(Delivery)
-        .where(Delivery.study_key == study_key, Delivery.revision < revision, col(Delivery.blob).is_not(None))
+        .where(
+            Delivery.study_key == study.study_key,
+            Delivery.revision < revision,
+            Delivery.object_name != REJECTION,
+            col(Delivery.blob).is_not(None),
+        )
         .order_by(col(Delivery.revision).desc())
     ).all()
-    blobs = {
-        r.object_name: r.blob for r in rows if r.revision == rows[0].revision and r.object_name != BUNDLE and r.blob
-    }
+    rows = about_the_same_person(session, study, [row for row in found if row.object_name != BUNDLE])
+    blobs = {r.object_name: r.blob for r in rows if r.revision == rows[0].revision and r.blob}
     return [pydicom.dcmread(gateway.results.path(blob)) for _, blob in sorted(blobs.items())]
 
 
@@ -137,7 +154,7 @@ def _queue(
 ) -> None:
     rows = session.exec(select(Delivery).where(Delivery.study_key == study_key)).all()
     for row in rows:
-        if row.revision < revision and row.state is DeliveryState.PENDING:
+        if row.revision < revision and row.state is DeliveryState.PENDING and row.object_name != REJECTION:
             row.state = DeliveryState.SUPERSEDED
             session.add(row)
     there = {(r.destination, r.object_name) for r in rows if r.revision == revision}

@@ -11,7 +11,7 @@ from gateway.context import Gateway
 from gateway.database import read_scope, session_scope
 from gateway.engine import Arguments
 from gateway.results import read_study_in_record
-from gateway.stages.progress import advance, key_and_revision
+from gateway.stages.progress import advance, hold_revision, key_and_revision
 from gateway.tables import ForecastRow, Model, StudyState
 from gateway.values import forecast_to_json
 from inference.encoding.identity import deterministic_uid
@@ -57,6 +57,7 @@ def run(gateway: Gateway, arguments: Arguments) -> None:
         region=at.patient.record.target,
     )
     with session_scope(gateway.database) as session:
+        hold_revision(session, study_key, revision)
         done = select(ForecastRow).where(ForecastRow.study_key == study_key, ForecastRow.revision == revision)
         if session.exec(done).first() is None:
             session.add(

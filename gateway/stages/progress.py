@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import structlog
-from sqlmodel import Session
+from sqlmodel import Session, select
 
 from gateway.context import Gateway
 from gateway.database import read_scope, session_scope
 from gateway.engine import Arguments, JobHalted
 from gateway.errors import NotFound
+from gateway.ownership import lock_patients
 from gateway.quarantine import put_study_aside
 from gateway.tables import QuarantineKind, Study, StudyState
 
@@ -47,6 +48,24 @@ def require_study(session: Session, study_key: str) -> Study:
     if study is None:
         raise NotFound(f"study {study_key}")
     return study
+
+
+def hold_revision(session: Session, study_key: str, revision: int) -> Study:
+    """The row of a study for writing what one revision found: its patient and the study are held until the end of the
+    transaction, so that neither a merge nor a later revision comes between.
+
+    Raises:
+        NotFound: when there is no such study.
+        JobHalted: when a later revision has taken over, which a change of the patient makes too.
+    """
+    study = require_study(session, study_key)
+    if study.patient_key is not None:
+        lock_patients(session, [study.patient_key])
+    query = select(Study).where(Study.study_key == study_key).with_for_update()
+    held = session.exec(query.execution_options(populate_existing=True)).one()
+    if held.revision != revision:
+        raise JobHalted(f"revision {revision} of study {study_key} was taken over by revision {held.revision}")
+    return held
 
 
 def advance(gateway: Gateway, study_key: str, revision: int, state: StudyState) -> None:

@@ -6,21 +6,20 @@ study whose results this one changes; run again, it finds the time point there a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from sqlmodel import Session, col, select
 
-from sqlmodel import Session, col, func, select
-
+from gateway import frames
 from gateway.context import Gateway
 from gateway.database import read_scope, session_scope
 from gateway.engine import Arguments
-from gateway.stages.progress import advance, key_and_revision, require_study
+from gateway.frames import analysis_folder
+from gateway.stages.progress import advance, hold_revision, key_and_revision, require_study
 from gateway.stages.refolding import refold
-from gateway.stages.segmentation import analysis_folder
-from gateway.tables import Lesion, Measurement, Study, StudyState, TimePoint
+from gateway.tables import Measurement, Study, StudyState, TimePoint
+from gateway.tracking import assign_tracking_uids
 from gateway.values import measurement_to_json
-from inference.contracts import StudyAnalysis
-from inference.encoding.identity import deterministic_uid
-from inference.lesions import LesionMatch, PriorLesions, match_lesions
+from inference.contracts import Matrix, StudyAnalysis
+from inference.lesions import PriorLesions, match_lesions
 from inference.study import load_analysis
 
 
@@ -28,12 +27,12 @@ def run(gateway: Gateway, arguments: Arguments) -> None:
     """Record the measurements of a study revision."""
     study_key, revision = key_and_revision(arguments)
     if not _recorded(gateway, study_key, revision):
-        folder = analysis_folder(gateway, study_key, revision)
-        analysis = load_analysis(folder)
-        matches = match_lesions(analysis.lesions, analysis.to_baseline, _priors(gateway, study_key)).lesions
+        analysis = load_analysis(analysis_folder(gateway, study_key, revision))
+        to_root, priors = _priors(gateway, study_key, revision)
+        matches = match_lesions(analysis.lesions, to_root, priors).lesions
         with session_scope(gateway.database) as session:
-            study = require_study(session, study_key)
-            uids = _lesions(session, study, matches)
+            study = hold_revision(session, study_key, revision)
+            uids = assign_tracking_uids(session, study, matches)
             _time_point(session, study, revision, analysis)
             for measurement in analysis.measurements:
                 session.add(
@@ -55,10 +54,12 @@ def _recorded(gateway: Gateway, study_key: str, revision: int) -> bool:
         return session.exec(done).first() is not None
 
 
-def _priors(gateway: Gateway, study_key: str) -> list[PriorLesions]:
-    """Lesion maps of the patient's other studies, the nearest in time last, with the tracking UID of each lesion."""
+def _priors(gateway: Gateway, study_key: str, revision: int) -> tuple[Matrix, list[PriorLesions]]:
+    """The way of this study into the frame of its patient, and the lesion maps of the patient's other studies in that
+    frame, the nearest in time last, with the tracking UID of each lesion."""
     with read_scope(gateway.database) as session:
         study = require_study(session, study_key)
+        root, to_root = frames.to_root(gateway, session, study_key, revision)
         rows = session.exec(
             select(TimePoint).where(
                 TimePoint.patient_key == study.patient_key,
@@ -66,55 +67,27 @@ def _priors(gateway: Gateway, study_key: str) -> list[PriorLesions]:
                 col(TimePoint.current).is_(True),
             )
         ).all()
+        placed = [(row, *frames.to_root(gateway, session, row.study_key, row.revision)) for row in rows]
         found = session.exec(
             select(Measurement).where(col(Measurement.study_key).in_([r.study_key for r in rows]))
         ).all()
     if study.acquired is not None:
         acquired = study.acquired
-        rows = sorted(rows, key=lambda r: (-abs((r.acquired - acquired).days), r.study_key))
+        placed.sort(key=lambda p: (-abs((p[0].acquired - acquired).days), p[0].study_key))
     uids: dict[tuple[str, int], dict[int, str]] = {}
     for m in found:
         if m.value is not None:
             uids.setdefault((m.study_key, m.revision), {})[int(m.value["index"])] = m.tracking_uid
-    return [_prior(gateway, row, uids.get((row.study_key, row.revision), {})) for row in rows]
+    return to_root, [
+        _prior(gateway, row, matrix, uids.get((row.study_key, row.revision), {}))
+        for row, its_root, matrix in placed
+        if its_root == root
+    ]
 
 
-def _prior(gateway: Gateway, row: TimePoint, tracking_uids: dict[int, str]) -> PriorLesions:
+def _prior(gateway: Gateway, row: TimePoint, to_root: Matrix, tracking_uids: dict[int, str]) -> PriorLesions:
     analysis = load_analysis(analysis_folder(gateway, row.study_key, row.revision))
-    return PriorLesions(analysis.lesions, analysis.to_baseline, tracking_uids)
-
-
-def _lesions(session: Session, study: Study, matches: Sequence[LesionMatch]) -> dict[int, str]:
-    """Tracking UIDs by lesion index; lesions without one are minted here, once and deterministically."""
-    numbered = session.exec(select(func.max(Lesion.number)).where(Lesion.patient_key == study.patient_key)).one()
-    number = int(numbered or 0)
-    uids: dict[int, str] = {}
-    for match in matches:
-        index = match.index
-        if match.inherits is not None:
-            uids[index] = match.inherits
-        else:
-            uid = deterministic_uid("lesion", study.study_instance_uid, str(study.revision), str(index))
-            if session.get(Lesion, uid) is None:
-                number += 1
-                session.add(
-                    Lesion(
-                        tracking_uid=uid,
-                        patient_key=str(study.patient_key),
-                        number=number,
-                        tracking_id=f"Lesion {number}",
-                        first_study_key=study.study_key,
-                        parent_uid=match.parent,
-                    )
-                )
-            uids[index] = uid
-        for closed in match.absorbed:
-            lesion = session.get(Lesion, closed)
-            if lesion is not None:
-                lesion.closed_into = uids[index]
-                session.add(lesion)
-    session.flush()
-    return uids
+    return PriorLesions(analysis.lesions, to_root, tracking_uids)
 
 
 def _time_point(session: Session, study: Study, revision: int, analysis: StudyAnalysis) -> None:

@@ -8,13 +8,14 @@ from functools import cache
 from pathlib import Path
 
 import pydicom
-from sqlmodel import col, select
+from sqlmodel import select
 
 from gateway.context import Gateway
 from gateway.database import read_scope, session_scope
 from gateway.engine import Arguments
+from gateway.frames import Frame, analysis_folder, frame_of_patient, note_frame, noted_frame
 from gateway.stages.deidentification import original_images, research_study
-from gateway.stages.progress import advance, key_and_revision, require_study, set_aside
+from gateway.stages.progress import advance, hold_revision, key_and_revision, require_study, set_aside
 from gateway.tables import Analysis, QuarantineKind, StudyState
 from gateway.values import identity_to_json
 from inference.backends.registry import load_backend
@@ -29,11 +30,6 @@ SHIPPED_MODEL = "segmentation-1"
 @cache
 def _backend(model: str, device: str) -> SegmentationBackend:
     return load_backend(model, device)
-
-
-def analysis_folder(gateway: Gateway, study_key: str, revision: int) -> Path:
-    """Folder of the masks and measurements of a study revision."""
-    return gateway.research_folder / "analyses" / f"{study_key}-r{revision}"
 
 
 def run(gateway: Gateway, arguments: Arguments) -> None:
@@ -56,7 +52,8 @@ def run(gateway: Gateway, arguments: Arguments) -> None:
             str(error),
             "Check the protocol of this study; complete it or dismiss it.",
         ) from error
-    _record_analysis(gateway, study_key, revision, folder, series)
+    used = {contrast.value: _series_uid(files[0]) for contrast, files in series.items()}
+    record_analysis(gateway, study_key, revision, used)
     advance(gateway, study_key, revision, StudyState.MEASURED)
 
 
@@ -78,34 +75,37 @@ def _series_uid(file: Path) -> str:
 def _analyse(
     gateway: Gateway, study_key: str, series: dict[Contrast, list[Path]], backend: SegmentationBackend, folder: Path
 ) -> None:
-    anchor = _patient_anchor(gateway, study_key)
-    analysis = analyse_series(series, backend, anchor.anchor if anchor else None)
+    frame, anchor = patient_anchor(gateway, study_key)
+    write_analysis(folder, analyse_series(series, backend, anchor.anchor if anchor else None), frame)
+
+
+def patient_anchor(gateway: Gateway, study_key: str) -> tuple[Frame | None, StudyAnalysis | None]:
+    """The analysis whose image a study is registered to, and its name."""
+    with read_scope(gateway.database) as session:
+        frame = frame_of_patient(session, require_study(session, study_key))
+    if frame is None:
+        return None, None
+    return frame, load_analysis(analysis_folder(gateway, frame.study_key, frame.revision))
+
+
+def write_analysis(folder: Path, analysis: StudyAnalysis, frame: Frame | None) -> None:
+    """Write an analysis with what it was registered to: the folder appears whole or not at all."""
     partial = folder.with_name(f"{folder.name}.partial-{os.getpid()}")
     shutil.rmtree(partial, ignore_errors=True)
     save_analysis(partial, analysis)
+    note_frame(partial, frame)
     partial.rename(folder)
 
 
-def _patient_anchor(gateway: Gateway, study_key: str) -> StudyAnalysis | None:
-    """The analysis whose frame is the patient's: that of the study of this patient that was analysed first."""
-    with read_scope(gateway.database) as session:
-        study = require_study(session, study_key)
-        first = session.exec(
-            select(Analysis)
-            .where(Analysis.patient_key == study.patient_key, Analysis.study_key != study_key)
-            .order_by(col(Analysis.id))
-            .limit(1)
-        ).first()
-    return load_analysis(analysis_folder(gateway, first.study_key, first.revision)) if first else None
-
-
-def _record_analysis(
-    gateway: Gateway, study_key: str, revision: int, folder: Path, series: dict[Contrast, list[Path]]
+def record_analysis(
+    gateway: Gateway, study_key: str, revision: int, series: dict[str, str], images: int | None = None
 ) -> None:
-    analysis = load_analysis(folder)
-    used = {contrast.value: _series_uid(files[0]) for contrast, files in series.items()}
+    """Write the row of an analysis in its folder; `series` are the de-identified series used, by contrast, `images`
+    is the revision that was segmented where it is an earlier one."""
+    folder = analysis_folder(gateway, study_key, revision)
+    analysis, frame = load_analysis(folder), noted_frame(folder)
     with session_scope(gateway.database) as session:
-        study = require_study(session, study_key)
+        study = hold_revision(session, study_key, revision)
         done = session.exec(select(Analysis).where(Analysis.study_key == study_key, Analysis.revision == revision))
         if done.first() is None:
             session.add(
@@ -116,6 +116,10 @@ def _record_analysis(
                     labels_sha256=sha256_of(folder / "labels.nii.gz"),
                     backend=identity_to_json(analysis.backend),
                     notes=list(analysis.notes),
-                    detail={"series": used},
+                    detail={
+                        "series": series,
+                        "frame": frame.to_json() if frame else None,
+                        "images_of": revision if images is None else images,
+                    },
                 )
             )

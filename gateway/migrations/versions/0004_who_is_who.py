@@ -61,7 +61,7 @@ def upgrade() -> None:
         sa.Column("to_key", sa.String(), nullable=False),
         sa.Column("revision", sa.Integer(), nullable=False),
         sa.Column("cause", sa.String(length=32), nullable=False),
-        sa.Column("retract", sa.Boolean(), nullable=False),
+        sa.Column("taken_back", Json, nullable=False),
         sa.Column("created_at", UtcDateTime(), nullable=False),
         sa.ForeignKeyConstraint(["study_key"], ["study.study_key"], name=op.f("fk_rehoming_study_key_study")),
         sa.ForeignKeyConstraint(["from_key"], ["patient.patient_key"], name=op.f("fk_rehoming_from_key_patient")),
