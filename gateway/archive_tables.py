@@ -1,4 +1,4 @@
-"""Rows about what archives say and are asked: storage commitment.
+"""Rows about what archives say and are asked: storage commitment, image counts.
 
 They belong to the same schema as `gateway.tables`.
 """
@@ -43,3 +43,19 @@ class Commitment(Row, table=True):
     detail: dict[str, Any] = Field(default_factory=dict, sa_type=Json)
     asked_at: dt.datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
     answered_at: dt.datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+class ArchiveCount(Row, table=True):
+    """How many MR images of a study the sender's archive says it holds: `series` maps Series Instance UIDs to counts,
+    None until it has answered. `ask_at` is the time of the next question, None where none is due.
+    """
+
+    __tablename__ = "archive_count"
+
+    study_key: str = Field(primary_key=True, foreign_key="study.study_key", max_length=16)
+    archive: str = Field(default="", max_length=64)
+    series: dict[str, int] | None = Field(default=None, sa_type=Json)
+    problem: str = ""
+    first_asked_at: dt.datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
+    asked_at: dt.datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
+    ask_at: dt.datetime | None = Field(default=None, sa_type=UtcDateTime)

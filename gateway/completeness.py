@@ -46,9 +46,22 @@ class SeriesFacts:
 
 
 @dataclass(frozen=True)
+class ArchiveSays:
+    """What the archive of a study's sender says: how many images there are, None while that is not known. Then
+    `problem` tells why, and the study waits for the answer until `awaited_until`."""
+
+    archive: str
+    images: int | None
+    awaited_until: dt.datetime | None = None
+    problem: str = ""
+    asked_at: dt.datetime | None = None
+
+
+@dataclass(frozen=True)
 class StudyFacts:
     """A study as it stands. `quiet_until` is the end of its quiet time, `force_at` that of all waiting;
-    `expected_images` is the count that the sender's archive gives, None where it was not asked. Images still come in
+    `expected_images` is the count that the sender's archive gives, None where it is not known; `archive` is what was
+    asked of it, None where it is not to be asked. Images still come in
     over `open_associations`; a sender whose association broke off is waited for until `retry_until`."""
 
     series: Sequence[SeriesFacts]
@@ -57,6 +70,7 @@ class StudyFacts:
     expected_images: int | None = None
     open_associations: int = 0
     retry_until: dt.datetime | None = None
+    archive: ArchiveSays | None = None
 
 
 @dataclass(frozen=True)
@@ -90,7 +104,7 @@ def decide(facts: StudyFacts, rules: Rules, now: dt.datetime) -> Decision:
     if now < facts.force_at:
         busy = _busy_until(facts, now)
         if busy is not None:
-            return Decision(Verdict.WAIT, _with_reason(evidence, facts), min(busy, facts.force_at))
+            return Decision(Verdict.WAIT, _with_reason(evidence, facts, now), min(busy, facts.force_at))
         if evidence["missing"]:
             return Decision(Verdict.WAIT, evidence, facts.force_at)
     if not evidence["missing"]:
@@ -106,14 +120,22 @@ def _busy_until(facts: StudyFacts, now: dt.datetime) -> dt.datetime | None:
         return now + LOOK_AGAIN
     if facts.retry_until is not None and now < facts.retry_until:
         return min(facts.retry_until, now + LOOK_AGAIN)  # the sender may be back, and through, at any moment
+    if _is_awaited(facts.archive, now):
+        return now + LOOK_AGAIN
     return None
 
 
-def _with_reason(evidence: dict[str, Any], facts: StudyFacts) -> dict[str, Any]:
+def _is_awaited(archive: ArchiveSays | None, now: dt.datetime) -> bool:
+    return archive is not None and archive.awaited_until is not None and now < archive.awaited_until
+
+
+def _with_reason(evidence: dict[str, Any], facts: StudyFacts, now: dt.datetime) -> dict[str, Any]:
     if facts.open_associations:
         why = f"{facts.open_associations} association(s) still open"
-    else:
+    elif facts.retry_until is not None and now < facts.retry_until:
         why = "an association broke off, the sender may try again"
+    else:
+        why = "the archive has not said how many images there are"
     return {**evidence, "missing": [*evidence["missing"], why]}
 
 
@@ -137,13 +159,21 @@ def _evidence(facts: StudyFacts, rules: Rules) -> dict[str, Any]:
                 missing.append(f"{gaps} slice(s) missing inside the {contrast.value} series")
     if facts.expected_images is not None and received < facts.expected_images:
         missing.append(f"{received} of {facts.expected_images} images")
+    if facts.archive is not None and facts.archive.images is None:
+        notes.append(f"how many images {facts.archive.archive} holds is not known: {facts.archive.problem}")
     return {
         "images": received,
         "expected_images": facts.expected_images,
+        **({"archive": _archive(facts.archive)} if facts.archive else {}),
         "contrasts": contrasts,
         "missing": missing,
         "notes": notes,
     }
+
+
+def _archive(says: ArchiveSays) -> dict[str, Any]:
+    asked_at = says.asked_at.isoformat(timespec="seconds") if says.asked_at else None
+    return {"name": says.archive, "images": says.images, "asked_at": asked_at, "problem": says.problem}
 
 
 def _chosen(facts: StudyFacts) -> dict[Contrast, list[SeriesFacts]]:

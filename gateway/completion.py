@@ -18,9 +18,10 @@ from sqlmodel import Session, col, select
 from gateway import audit
 from gateway.associations import forget_study, more_to_come
 from gateway.column_types import utc_now
-from gateway.completeness import Decision, Rules, SeriesFacts, StudyFacts, Verdict, decide
+from gateway.completeness import ArchiveSays, Decision, Rules, SeriesFacts, StudyFacts, Verdict, decide
 from gateway.database import read_scope, session_scope
 from gateway.errors import NotAllowed, NotFound
+from gateway.expected_count import archive_says
 from gateway.quarantine import list_open, put_study_aside, settle
 from gateway.settings import Settings
 from gateway.tables import Instance, InstanceRole, Outbox, QuarantineKind, Series, Study, StudyState
@@ -37,13 +38,12 @@ def close_due_studies(engine: Engine, settings: Settings, now: dt.datetime | Non
     Each study is one transaction that any number of workers may race for. Nothing is written while nothing is due.
     """
     moment = now or utc_now()
-    rules, retry = rules_from(settings), dt.timedelta(seconds=settings.study.retry_s)
     with read_scope(engine) as session:
         due = session.exec(select(Study.study_key).where(*_is_due(moment)).order_by(col(Study.due))).all()
     closed = []
     for study_key in due:
         with session_scope(engine) as session:
-            revision = _decide_on(session, study_key, rules, retry, moment)
+            revision = _decide_on(session, study_key, settings, moment)
         if revision is not None:
             closed.append((study_key, revision))
     return closed
@@ -81,7 +81,7 @@ def hold_study(session: Session, study_key: str, actor: str, hold: bool = True) 
     audit.append(session, actor=actor, action="study.hold" if hold else "study.unhold", subject=study_key)
 
 
-def study_facts(session: Session, study: Study, retry: dt.timedelta) -> StudyFacts:
+def study_facts(session: Session, study: Study, retry: dt.timedelta, archive: ArchiveSays | None = None) -> StudyFacts:
     """What the decision looks at: the MR images of a study, series by series, and whether its senders are through."""
     rows = session.exec(select(Series).where(Series.study_key == study.study_key).order_by(col(Series.id))).all()
     images = session.exec(
@@ -100,6 +100,8 @@ def study_facts(session: Session, study: Study, retry: dt.timedelta) -> StudyFac
         force_at=study.force_due or study.due or now,
         open_associations=still_open,
         retry_until=retry_until,
+        expected_images=archive.images if archive else None,
+        archive=archive,
     )
 
 
@@ -108,12 +110,14 @@ def _is_due(now: dt.datetime) -> Sequence[Any]:
     return (col(Study.due) <= now, col(Study.on_hold).is_(False), col(Study.state).not_in(_NOT_CLOSED))
 
 
-def _decide_on(session: Session, study_key: str, rules: Rules, retry: dt.timedelta, now: dt.datetime) -> int | None:
+def _decide_on(session: Session, study_key: str, settings: Settings, now: dt.datetime) -> int | None:
     locked = select(Study).where(Study.study_key == study_key, *_is_due(now)).with_for_update(skip_locked=True)
     study = session.exec(locked).one_or_none()
     if study is None:
         return None
-    decision = decide(study_facts(session, study, retry), rules, now)
+    retry = dt.timedelta(seconds=settings.study.retry_s)
+    facts = study_facts(session, study, retry, archive_says(session, study, settings, now))
+    decision = decide(facts, rules_from(settings), now)
     session.add(study)
     if decision.verdict in (Verdict.COMPLETE, Verdict.PRELIMINARY):
         return _close(session, study, {"by": "evidence", **decision.evidence})

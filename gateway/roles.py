@@ -24,6 +24,7 @@ from gateway.courier import deliver_due
 from gateway.engine import QueueName
 from gateway.errors import Retriable
 from gateway.executor_name import claim_executor_name
+from gateway.expected_count import ask_archives
 from gateway.heartbeat import (
     BEAT_S,
     RECEIVER_BEAT_S,
@@ -90,6 +91,7 @@ def run_work(settings: Settings, queues: Sequence[QueueName], supervised: bool =
         scheduler = start_scheduler(gateway)
         threads = [
             _every(CLOSER_S, lambda: _close_quiet_studies(gateway), stop, "closer"),
+            _every(CLOSER_S, lambda: ask_archives(gateway), stop, "counts"),
             _every(CLOSER_S, lambda: relay_outbox(gateway, engine), stop, "relay"),
             _every(COURIER_S, lambda: deliver_due(gateway), stop, "courier"),
             _every(COURIER_S, lambda: ask_for_commitment(gateway), stop, "commitment"),
