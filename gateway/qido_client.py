@@ -61,7 +61,7 @@ class QidoArchive:
         try:
             with dicomweb(self.token_file, TIMEOUT_S) as http:
                 while True:
-                    page = [*wanted, ("offset", str(len(found)))] if found else wanted
+                    page: list[tuple[str, Any]] = [*wanted, ("offset", len(found))] if found else [*wanted]
                     answer = http.get(f"{self.url}/{path}", params=page, headers={"Accept": DICOM_JSON})
                     if answer.status_code == 204 or (answer.status_code == 404 and path != "studies"):
                         return found
