@@ -1,22 +1,25 @@
-"""Which of the four contrasts a series is, told from its header alone.
+"""Which of the four contrasts a series is, told from its header and its place in the study alone.
 
 The words of a protocol and the timing of a sequence are two witnesses; where both speak they must agree, and where
-they do not the series is left out with the reason. Everything here is a pure function over `SeriesHeader`, so that
-the rule that waits for a complete study and the analysis choose alike. Attributes: PS3.3 C.7.6.1 (General Image),
-C.8.3.1 (MR Image), C.8.13 (Enhanced MR Image), C.7.6.4 (Contrast/Bolus).
+they do not the series stays undecided, with what is left open. Everything here is a pure function over
+`SeriesHeader`, so that the rule that waits for a complete study and the analysis choose alike. Attributes: PS3.3
+C.7.6.1 (General Image), C.8.3.1 (MR Image), C.8.13 (Enhanced MR Image), C.7.6.4 (Contrast/Bolus).
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from inference.contracts import InferenceError
 from inference.series_header import SeriesHeader, header_of
+from inference.series_traits import Dixon, Origin, Plane, dixon_component, origin_of, traits_of
+from inference.series_words import AgentWord, agent_word, not_anatomy, weighting
 from longitudinal.types import Contrast
 
-__all__ = ["AmbiguousSeries", "Classification", "SeriesHeader", "classify", "header_of", "select_series"]
+__all__ = [
+    "AmbiguousSeries", "Classification", "SeriesHeader", "classify", "classify_study", "header_of", "select_series",
+]  # fmt: skip
 
 
 class AmbiguousSeries(InferenceError):
@@ -25,40 +28,20 @@ class AmbiguousSeries(InferenceError):
 
 @dataclass(frozen=True, slots=True)
 class Classification:
-    """The contrast of a series, or None where it cannot be used; `reason` is a sentence fragment for people."""
+    """The contrast of a series, or None where it cannot be used or the header does not settle it; `reason` is a
+    sentence fragment for people, `candidates` what the header leaves open (empty for what cannot be used)."""
 
     contrast: Contrast | None
     reason: str
+    candidates: tuple[Contrast, ...] = ()
+
+    @property
+    def undecided(self) -> bool:
+        """Whether pixels, or a person, could still make it one of the contrasts."""
+        return self.contrast is None and bool(self.candidates)
 
 
-_NOT_ANATOMY = (
-    (r"loc|localizer|localiser|scout|survey|smartbrain|(3|three) ?(plane|pl)( loc)?|aahscout", "a localizer"),
-    (r"(ep2d ?)?(dwi|dti|diff\w*)|adc|e?adc|trace\w*|tracew|b ?(0|500|1000|2000)|fa map|tensor|isodwi", "diffusion"),
-    (
-        r"swi|swan|swip|venbold|qsm|t2 ?\*\w*|t2 ?star\w*|hemo|heme|susc\w*|medic|mip swi|fieldmap|field map|b0 ns",
-        "T2*",
-    ),
-    (r"mra|mrv|tof|angio\w*|pca|venogram|venc|phase contrast|inhance|mip|minip|mnip|projection", "angiography or MIP"),
-    (r"perf\w*|pwi|dsc|dce|asl|pcasl|cbf|cbv|rcbv|mtt|ttp|tmax|ktrans", "perfusion"),
-    (r"bold|fmri|rest ?\d*|resting\w*|task|mosaic", "functional imaging"),
-    (r"mrs|spectro\w*|csi|svs|press", "spectroscopy"),
-    (r"sub|subtraction|subtracted", "a subtraction"),
-    (r"calib\w*|asset cal\w*|sense ref\w*|ref scan|reference scan|b1 ?map\w*|shim\w*|prescan", "a calibration scan"),
-    (r"\w* ?map|maps|t1rho|mtr|mt on|mt off|synthetic|magic|screen ?save|report|phoenix\w*", "a computed map or page"),
-    (r"stir|ciss|fiesta|bffe|truefisp|trufi|pd|pdw|proton\w*|dir|psir", "a contrast no model is trained on"),
-)
-_T1 = r"(?:(?<![a-z])|(?<=\dd)|(?<=\bd)|(?<=\be))t1(?![\d*])|mprage|mp rage|fspgr|spgr|bravo|\bvibe\b|\btfe\b"
-_T2 = r"(?:(?<![a-z])|(?<=\dd)|(?<=\bd)|(?<=\be))t2(?![\d*])"
-_FLAIR = r"flair|tirm|dark ?fluid|da fl\b|darkfl|\bfla\b"
-_WITHOUT = (
-    r"\b(pre(?! ?op)|precontrast|nativ|native|non ?contrast|noncontrast|unenhanced|without|w o|wo|no gad|no contrast)\b"
-)
-_AFTER_CARE = r"(?! ?op| ?rt| ?surg| ?treat| ?chemo| ?rad)"  # "post op" tells the date, not the contrast
-_WITH = (
-    rf"\b(post{_AFTER_CARE}|postcontrast|postgad\w*|gad\w*|gd|contrast|enhanced|km|ce|kontrast\w*|with c)\b"
-    r"|\+ ?(c|gd|gad\w*|km|contrast)\b|\bc ?\+|t1w?[ _]?(c|ce|gd|km|gad)\b|[a-z]\+c"
-)
-_WITH_AND_WITHOUT = r"\bw(ith)? (and )?(w ?o|without)\b"  # names the examination, not the series
+EITHER_T1 = (Contrast.T1C, Contrast.T1)
 _NO_AGENT = {"", "NO", "NONE", "N", "N/A", "NA", "0", "NO CONTRAST", "NONE GIVEN", "WITHOUT"}
 _ENHANCED_CONTRASTS = {"T1": Contrast.T1, "T2": Contrast.T2, "FLUID_ATTENUATED": Contrast.FLAIR}
 _ENHANCED_UNUSABLE = {
@@ -72,19 +55,18 @@ _IMAGE_TYPES_UNUSABLE = {
     "FMRI", "CSA REPORT", "CSAPARALLEL", "SCREEN SAVE", "FIELD_MAP", "B0", "T1 MAP", "T2 MAP", "T2_STAR", "OTHER MAP",
     "MPR_MIP", "COLLAGE", "ADDITION", "DIVISION", "MULTIPLICATION",
 }  # fmt: skip
-_REFORMATS = {"MPR", "REFORMATTED", "RESAMPLED", "AVERAGE"}
 _MR_IMAGE_CLASSES = {"1.2.840.10008.5.1.4.1.1.4", "1.2.840.10008.5.1.4.1.1.4.1", "1.2.840.10008.5.1.4.1.1.4.4"}
 LONG_ECHO_MS = 55.0
 SHORT_ECHO_MS = 35.0
 GRADIENT_T2_STAR_ECHO_MS = 12.0
-FLAIR_INVERSION_MS = 1500.0
+FLAIR_INVERSION_MS = 1300.0
 FLAIR_REPETITION_MS = 4000.0
 T1_SPIN_ECHO_REPETITION_MS = 1300.0
 T1_PREPARED_REPETITION_MS = 3500.0
 
 
 def classify(header: SeriesHeader) -> Classification:
-    """Tell the contrast of a series, or why it cannot be used.
+    """Tell the contrast of a series by itself, or why it cannot be told.
 
     Args:
         header: the facts of one image of the series; `header_of` reads them from a dataset.
@@ -97,21 +79,38 @@ def classify(header: SeriesHeader) -> Classification:
         return timing
     worded, timed = _by_words(header), timing.contrast if timing else None
     if worded and timed and worded is not timed:
-        return Classification(None, f"its name says {worded.value} but its timing says {timed.value}")
+        left = (*_open(worded), *_open(timed))
+        return Classification(None, f"its name says {worded.value} but its timing says {timed.value}", left)
     contrast = worded or timed
     if contrast is None:
-        return Classification(None, "neither its name nor its timing tells a contrast")
+        return Classification(None, "neither its name nor its timing tells a contrast", tuple(Contrast))
     evidence = "name and timing" if worded and timed else "name" if worded else "timing"
     if contrast is Contrast.T1:
         return _with_or_without_contrast(header, evidence)
     return Classification(contrast, f"{contrast.value} by {evidence}")
 
 
-def select_series(headers: Iterable[SeriesHeader]) -> dict[Contrast, str]:
-    """Choose at most one series for each contrast; original before derived, then 3-D, thin, fine, late.
+def classify_study(headers: Iterable[SeriesHeader]) -> dict[str, Classification]:
+    """Tell the contrast of every series of a study, by Series Instance UID; the order of acquisition tells a T1 of
+    which nothing is stated: once contrast agent was given, it stays.
+
+    A T1 that was run again by the same protocol after an agent was given is one with contrast; any other T1 after it,
+    and the second of two alike where no agent is stated anywhere, stays undecided.
+    """
+    known = list(headers)
+    alone = {h.series_uid: classify(h) for h in known}
+    given = _agent_given(known, alone)
+    return {h.series_uid: _in_order(h, alone[h.series_uid], known, alone, given) for h in known}
+
+
+def select_series(
+    headers: Iterable[SeriesHeader], settled: Mapping[str, Contrast] | None = None
+) -> dict[Contrast, str]:
+    """Choose at most one series for each contrast; original before derived, then 3-D, thin, axial, fine, late.
 
     Args:
         headers: one header for each series of a study.
+        settled: contrasts by Series Instance UID that something else than the headers has told (the pixels).
 
     Returns:
         Series Instance UID by contrast; a contrast without a usable series is absent.
@@ -119,14 +118,73 @@ def select_series(headers: Iterable[SeriesHeader]) -> dict[Contrast, str]:
     Raises:
         AmbiguousSeries: when the two best series of a contrast differ in nothing that could decide.
     """
+    known = list(headers)
+    told = {uid: found.contrast for uid, found in classify_study(known).items()} | dict(settled or {})
     candidates: dict[Contrast, list[SeriesHeader]] = {}
-    for header in headers:
-        contrast = classify(header).contrast
+    for header in known:
+        contrast = told[header.series_uid]
         if contrast:
             candidates.setdefault(contrast, []).append(header)
     return {
         contrast: _best(contrast, candidates[contrast]).series_uid for contrast in Contrast if contrast in candidates
     }
+
+
+def _open(contrast: Contrast) -> tuple[Contrast, ...]:
+    return EITHER_T1 if contrast is Contrast.T1 else (contrast,)
+
+
+def _agent_given(headers: Sequence[SeriesHeader], alone: Mapping[str, Classification]) -> str:
+    """When the first series that shows contrast agent was acquired; empty where none does or no time is stated."""
+    shows = [
+        h.acquired
+        for h in headers
+        if h.acquired and (alone[h.series_uid].contrast is Contrast.T1C or _is_bolus_perfusion(h))
+    ]
+    return min(shows, default="")
+
+
+def _is_bolus_perfusion(header: SeriesHeader) -> bool:
+    # spin labelling needs no agent, and what is computed from a perfusion series states the time of its making
+    taken = origin_of(header) is Origin.ORIGINAL and "ASL" not in header.image_type and "asl" not in header.words
+    return taken and _states_agent(header) and not_anatomy(header.words) == "perfusion"
+
+
+def _in_order(
+    header: SeriesHeader,
+    found: Classification,
+    study: Sequence[SeriesHeader],
+    alone: Mapping[str, Classification],
+    given: str,
+) -> Classification:
+    if found.contrast is not Contrast.T1 or not header.acquired or origin_of(header) is not Origin.ORIGINAL:
+        return found
+    earlier_alike = any(
+        other.acquired and other.acquired < header.acquired and _same_protocol(other, header)
+        for other in study
+        if alone[other.series_uid].contrast is Contrast.T1
+    )
+    if given and header.acquired > given:
+        if agent_word(header.words) is AgentWord.NOT_GIVEN:
+            return Classification(None, "T1 named without contrast agent, acquired after one was given", EITHER_T1)
+        if earlier_alike:
+            return Classification(Contrast.T1C, "t1c: the same T1 was acquired before contrast agent was given")
+        return Classification(None, "T1 of which no contrast agent is stated, acquired after one was given", EITHER_T1)
+    if earlier_alike and not given and agent_word(header.words) is not AgentWord.NOT_GIVEN:
+        return Classification(None, "T1 run twice alike and no contrast agent stated", EITHER_T1)
+    return found
+
+
+def _same_protocol(one: SeriesHeader, other: SeriesHeader) -> bool:
+    """Whether two series were acquired alike: sequence, plane, times and slice thickness."""
+
+    def signature(h: SeriesHeader) -> tuple[object, ...]:
+        numbers = (h.echo_time_ms, h.repetition_time_ms, h.inversion_time_ms, h.slice_thickness_mm)
+        rounded = tuple(None if n is None else round(n, 1) for n in numbers)
+        return (h.scanning_sequence, h.acquisition_type, traits_of(h).plane, dixon_component(h), rounded)
+
+    stated = one.echo_time_ms is not None and one.repetition_time_ms is not None
+    return stated and signature(one) == signature(other)
 
 
 def _best(contrast: Contrast, headers: Sequence[SeriesHeader]) -> SeriesHeader:
@@ -144,13 +202,18 @@ def _best(contrast: Contrast, headers: Sequence[SeriesHeader]) -> SeriesHeader:
     )
 
 
-def _preference(header: SeriesHeader) -> tuple[bool, bool, float, float]:
-    thickness = header.slice_thickness_mm or 99.0
-    volumetric = header.acquisition_type == "3D" or thickness <= 2.0
+_DIXON_RANK = {Dixon.NONE: 0, Dixon.IN_PHASE: 1, Dixon.WATER: 2}
+_PLANE_RANK = {Plane.AXIAL: 0, Plane.UNKNOWN: 0, Plane.SAGITTAL: 1, Plane.CORONAL: 1}
+
+
+def _preference(header: SeriesHeader) -> tuple[bool, int, bool, float, int, float]:
+    traits = traits_of(header)
     return (
-        "DERIVED" in header.image_type,
-        not volumetric,
-        round(thickness, 1),
+        traits.origin is not Origin.ORIGINAL or "DERIVED" in header.image_type,
+        _DIXON_RANK.get(traits.dixon, 3),
+        not traits.volumetric,
+        round(header.slice_thickness_mm or 99.0, 1),
+        _PLANE_RANK[traits.plane],
         round(header.pixel_spacing_mm or 9.0, 2),
     )
 
@@ -163,7 +226,7 @@ def _refusal(header: SeriesHeader) -> str | None:
     kinds = _IMAGE_TYPES_UNUSABLE.intersection(header.image_type)
     if kinds:
         return f"Image Type says {sorted(kinds)[0]}"
-    if header.image_type[:2] == ("DERIVED", "SECONDARY") and not _REFORMATS.intersection(header.image_type):
+    if origin_of(header) is Origin.COMPUTED:
         return "computed from other images (DERIVED\\SECONDARY)"
     if header.acquisition_contrast in _ENHANCED_UNUSABLE:
         return f"Acquisition Contrast says {header.acquisition_contrast}"
@@ -173,28 +236,17 @@ def _refusal(header: SeriesHeader) -> str | None:
         return "echo planar (diffusion, perfusion or functional imaging)"
     if header.angiography:
         return "angiography"
-    return _refusal_by_words(header)
-
-
-def _refusal_by_words(header: SeriesHeader) -> str | None:
-    padded = header.words
-    for pattern, what in _NOT_ANATOMY:
-        found = re.search(rf"(?:^| )(?:{pattern})(?= |$)", padded)
-        if found:
-            return f"{what} by its name"
-    return None
+    component = dixon_component(header)
+    if component in (Dixon.FAT, Dixon.OPPOSED):
+        return f"the {component.value} image of a Dixon acquisition"
+    named = not_anatomy(header.words)
+    return f"{named} by its name" if named else None
 
 
 def _by_words(header: SeriesHeader) -> Contrast | None:
     if header.acquisition_contrast in _ENHANCED_CONTRASTS:
         return _ENHANCED_CONTRASTS[header.acquisition_contrast]
-    t1, t2 = re.search(_T1, header.words), re.search(_T2, header.words)
-    if re.search(_FLAIR, header.words):
-        # "T1 FLAIR" is a T1 with inversion, "T2 FLAIR" and plain "FLAIR" are fluid-attenuated T2.
-        return Contrast.T1 if t1 and not t2 else Contrast.FLAIR
-    if t1 and t2:
-        return None
-    return Contrast.T1 if t1 else Contrast.T2 if t2 else None
+    return weighting(header.words)
 
 
 def _by_timing(header: SeriesHeader) -> Classification | None:
@@ -226,19 +278,23 @@ def _short_echo(header: SeriesHeader, repetition: float) -> Classification | Non
     prepared = bool(inversion) or "IR" in header.scanning_sequence or "MP" in header.sequence_variant
     if inversion >= FLAIR_INVERSION_MS:
         return None
+    if not prepared and "GR" in header.scanning_sequence and "SE" not in header.scanning_sequence:
+        return None  # angiography, field maps and localizers are timed alike: only a name makes it a T1
     if repetition <= (T1_PREPARED_REPETITION_MS if prepared else T1_SPIN_ECHO_REPETITION_MS):
         return Classification(Contrast.T1, "timing")
     return None if prepared else Classification(None, "proton-density weighted by timing")
 
 
+def _states_agent(header: SeriesHeader) -> bool:
+    return header.contrast_agent.strip().upper() not in _NO_AGENT
+
+
 def _with_or_without_contrast(header: SeriesHeader, evidence: str) -> Classification:
-    agent = header.contrast_agent.strip().upper() not in _NO_AGENT
-    words = re.sub(_WITH_AND_WITHOUT, " ", header.words)
-    without = re.search(_WITHOUT, words) is not None
-    # "non contrast" must not count as "contrast".
-    with_words = re.search(_WITH, re.sub(_WITHOUT, " ", words)) is not None
-    if without and (agent or with_words):
-        return Classification(None, "T1 whose header both states and denies a contrast agent")
-    if agent or with_words:
+    agent, worded = _states_agent(header), agent_word(header.words)
+    if worded is AgentWord.BOTH or (worded is AgentWord.NOT_GIVEN and agent):
+        return Classification(None, "T1 whose header both states and denies a contrast agent", EITHER_T1)
+    if agent or worded is AgentWord.GIVEN:
         return Classification(Contrast.T1C, f"t1c by {evidence}, contrast agent {'stated' if agent else 'named'}")
+    if worded is AgentWord.EXAMINATION:
+        return Classification(None, "T1 of an examination with and without contrast agent, not said which", EITHER_T1)
     return Classification(Contrast.T1, f"t1n by {evidence}, no contrast agent stated")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -15,9 +16,9 @@ from pydicom.multival import MultiValue
 class SeriesHeader:
     """What one image of a series says about its acquisition; empty or None where it says nothing.
 
-    `words` is the lower-case text of Series Description, Protocol Name and Sequence Name, every character but
-    letters, digits, `+` and `*` replaced by a blank. Times are milliseconds, lengths millimetres. `acquired` is a
-    date and time as DICOM writes them, comparable as text.
+    `words` is the lower-case text of Series Description, Protocol Name and the names of the sequence (see
+    `normalise_words`). Times are milliseconds, lengths millimetres. `acquired` is a date and time as DICOM writes
+    them, comparable as text. `orientation` is Image Orientation (Patient): six cosines, LPS, or empty.
     """
 
     series_uid: str
@@ -39,6 +40,7 @@ class SeriesHeader:
     slice_thickness_mm: float | None = None
     pixel_spacing_mm: float | None = None
     acquired: str = ""
+    orientation: tuple[float, ...] = ()
 
 
 def header_of(dataset: Dataset) -> SeriesHeader:
@@ -52,7 +54,7 @@ def header_of(dataset: Dataset) -> SeriesHeader:
         series_uid=str(dataset.get("SeriesInstanceUID", "")),
         modality=str(dataset.get("Modality", "")),
         sop_class_uid=str(dataset.get("SOPClassUID", "")),
-        words=normalise_words(dataset.get(k) for k in ("SeriesDescription", "ProtocolName", "SequenceName")),
+        words=normalise_words(_names(dataset)),
         series_number=_text(dataset, "SeriesNumber"),
         image_type=_strings(dataset, "ImageType"),
         scanning_sequence=_scanning_sequence(dataset),
@@ -68,13 +70,46 @@ def header_of(dataset: Dataset) -> SeriesHeader:
         slice_thickness_mm=_first_number(groups, "SliceThickness", "SpacingBetweenSlices"),
         pixel_spacing_mm=_first_number(groups, "PixelSpacing"),
         acquired=_acquired(dataset),
+        orientation=_orientation(groups),
     )
 
 
 def normalise_words(texts: Iterable[Any]) -> str:
-    """Join free text into lower-case words parted by single blanks (see `SeriesHeader.words`)."""
-    joined = " ".join(str(t) for t in texts if t)
-    return re.sub(r"[^a-z0-9+*]+", " ", joined.lower()).strip()
+    """Join free text into lower-case words parted by single blanks: accents are dropped, every character but letters,
+    digits, `+` and `*` becomes a blank, and a minus that denies a contrast agent ("T1 C-", "-GD") the word `minusc`."""
+    joined = " ".join(str(t) for t in texts if t).lower().replace("ß", "ss")
+    plain = "".join(c for c in unicodedata.normalize("NFKD", joined) if not unicodedata.combining(c))
+    plain = re.sub(rf"(?<![a-z0-9])(?:{_AGENT_SIGNS})-(?=[\s_.,;)\]/]|$)", " minusc ", plain)
+    plain = re.sub(rf"(?:^|(?<=[\s_(]))-(?:{_AGENT_SIGNS})(?![a-z0-9])", " minusc ", plain)
+    return re.sub(r"[^a-z0-9+*]+", " ", plain).strip()
+
+
+_AGENT_SIGNS = "c|gd|gad|gado|km|mdc|civ|iv|inj|k"
+_GE_ACQUISITION = "GEMS_ACQU_01"
+_GE_PULSE_SEQUENCE = 0x9C
+"""Element of the private block in which GE names the pulse sequence ("BRAVO", "FSE-XL", "T1FLAIR")."""
+
+
+def _names(dataset: Dataset) -> list[Any]:
+    named = [dataset.get(k) for k in ("SeriesDescription", "ProtocolName", "SequenceName", "PulseSequenceName")]
+    return [*named, _ge_pulse_sequence(dataset)]
+
+
+def _ge_pulse_sequence(dataset: Dataset) -> str:
+    try:
+        value = dataset.private_block(0x0019, _GE_ACQUISITION)[_GE_PULSE_SEQUENCE].value
+    except (KeyError, ValueError, TypeError, AttributeError):
+        return ""
+    return value.decode("ascii", "replace").strip(" \0") if isinstance(value, bytes) else str(value)
+
+
+def _orientation(groups: list[Dataset]) -> tuple[float, ...]:
+    for group in groups:
+        value = group.get("ImageOrientationPatient")
+        numbers = [_number(v) for v in value] if isinstance(value, (MultiValue, list, tuple)) else []
+        if len(numbers) == 6 and None not in numbers:
+            return tuple(round(float(n or 0.0), 6) for n in numbers)
+    return ()
 
 
 def _functional_groups(dataset: Dataset) -> list[Dataset]:
@@ -104,10 +139,14 @@ def _acquisition_contrast(groups: list[Dataset]) -> str:
 
 
 def _contrast_agent(dataset: Dataset) -> str:
+    """The agent as stated; "CONTRAST" where only what comes with one is (volume, dose, ingredient, agent sequence)."""
     agent = _text(dataset, "ContrastBolusAgent")
-    if not agent and dataset.get("ContrastBolusAgentSequence"):
-        return "CONTRAST"
-    return agent
+    if agent:
+        return agent
+    given = [_number(dataset.get(f"ContrastBolus{k}")) or 0.0 for k in ("Volume", "TotalDose")]
+    ingredient = _text(dataset, "ContrastBolusIngredient")
+    stated = ingredient or any(n > 0 for n in given) or dataset.get("ContrastBolusAgentSequence")
+    return "CONTRAST" if stated else ""
 
 
 def _diffusion_weighted(dataset: Dataset) -> bool:

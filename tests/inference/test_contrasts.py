@@ -28,7 +28,7 @@ def header(name: str = "", **facts: object) -> SeriesHeader:
         ("AX T1 POST GAD", T1C), ("T1W_3D_TFE +C", T1C), ("t1_mprage_sag_p2_iso_KM", T1C), ("FSPGR 3D C+", T1C),
         ("T1ce", T1C), ("t1c", T1C), ("T1W+C", T1C), ("T1 GD", T1C), ("3D T1 postcontrast", T1C), ("T1 CONTRAST", T1C),
         ("eT1W_SE", T1), ("3DT1", T1), ("AX T1 PRE", T1), ("AX T1 NON CONTRAST", T1), ("T1 w/o", T1), ("t1n", T1),
-        ("AX T1 FLAIR", T1), ("T1 posterior fossa", T1), ("T1 post op", T1), ("T1 BRAIN W WO", T1), ("BRAVO", T1),
+        ("AX T1 FLAIR", T1), ("T1 posterior fossa", T1), ("T1 post op", T1), ("T1 BRAIN W WO", None), ("BRAVO", T1),
         ("t2_tse_tra", T2), ("t2w", T2), ("T2W_TSE_DRIVE", T2), ("t2_tse_tra_restore", T2),
         ("Ax T2 FLAIR", FLAIR), ("T2FLAIR", FLAIR), ("t2f flair", FLAIR), ("t2_tirm_tra_dark-fluid", FLAIR),
         ("t2_space_dark-fluid_sag_p2_iso", FLAIR), ("3D FLAIR post gad", FLAIR),
