@@ -3,8 +3,9 @@
 SQLite by default (a file of its own), PostgreSQL at scale; the same code with two URLs. DBOS is imported here only.
 What this module takes care of, because DBOS leaves it to its user: JSON and never pickle in the engine's tables; a
 hard limit of one GPU step per process (the queue's own limit can be overrun by one); a fixed application version,
-so that an upgrade does not strand queued jobs; few recovery attempts, so that a job that kills its process is set
-aside; jobs of a worker that died for good are taken over by the living (see `recover`).
+so that an upgrade does not strand queued jobs; few recovery attempts of a GPU step, so that a study that kills its
+process is set aside; jobs of a worker that died for good are taken over by the living, and the plan of one that was
+given up is told, because DBOS tells nobody (see `recover`).
 """
 
 from __future__ import annotations
@@ -26,7 +27,11 @@ APPLICATION = "timepoint"
 APPLICATION_VERSION = "pipeline-1"
 """Bump only when the steps of a plan change in a way that jobs in flight cannot follow."""
 
-MAX_RECOVERY_ATTEMPTS = 4
+MAX_RECOVERY_ATTEMPTS = 10
+"""How often a step on the GPU queue may end its process. Ten, because power cuts and restarts count too."""
+MAX_RECOVERIES_OF_A_JOB = 100
+"""A job also counts the restarts that it only waited through, which others may be to blame for."""
+GIVEN_UP = "It ended its process time and again: look at the memory of this machine and at the images, then retry."
 _HALTED = "halted"
 _STATES: dict[str, JobState] = {
     "ENQUEUED": "queued",
@@ -150,6 +155,7 @@ class DbosEngine(DbosQueue):
         self._polling_s = polling_s
         self._gpu = threading.BoundedSemaphore(1)
         self._plans: Mapping[str, Plan] = {}
+        self._told: set[tuple[str, int]] = set()
 
     def start(self, plans: Mapping[str, Plan], queues: Sequence[QueueName]) -> None:
         self._plans = plans
@@ -177,15 +183,27 @@ class DbosEngine(DbosQueue):
         self.close()
 
     def recover(self, dead_executors: Sequence[str]) -> int:
-        """Take over the jobs of workers that died for good; returns how many. Repeating it changes nothing."""
-        return len(DBOS._recover_pending_workflows(list(dead_executors)))
+        """Take over the jobs of workers that died for good, and tell of those that were given up; returns how many
+        were taken over. Repeating it changes nothing."""
+        taken = len(DBOS._recover_pending_workflows(list(dead_executors)))
+        for given_up in self._client.list_workflows(name="job", status="MAX_RECOVERY_ATTEMPTS_EXCEEDED"):
+            self._tell(given_up)
+        return taken
+
+    def _tell(self, given_up: WorkflowStatus) -> None:
+        once = (given_up.workflow_id, given_up.updated_at or 0)
+        if once in self._told or not isinstance(given_up.input, dict):
+            return
+        kind, _, arguments = given_up.input["args"]
+        self._plans[kind].on_failure(arguments, Permanent(GIVEN_UP))
+        self._told.add(once)
 
     def _register_workflows(self) -> None:
         @DBOS.workflow(name="gpu_step", max_recovery_attempts=MAX_RECOVERY_ATTEMPTS)
         def gpu_step(kind: str, name: str, arguments: dict[str, Any]) -> str:
             return _run(self._guarded(next(s for s in self._plans[kind].steps if s.name == name)), arguments)
 
-        @DBOS.workflow(name="job", max_recovery_attempts=MAX_RECOVERY_ATTEMPTS)
+        @DBOS.workflow(name="job", max_recovery_attempts=MAX_RECOVERIES_OF_A_JOB)
         def job(kind: str, partition: str, arguments: dict[str, Any]) -> None:  # noqa: ARG001 - kept for `retry`
             plan = self._plans[kind]
             try:
@@ -197,6 +215,10 @@ class DbosEngine(DbosQueue):
                         outcome = _run(step, arguments)
                     if outcome == _HALTED:
                         return
+            except dbos_error.DBOSAwaitedWorkflowMaxRecoveryAttemptsExceeded as error:
+                given_up = Permanent(GIVEN_UP)
+                DBOS.run_step({"name": "on_failure"}, lambda: plan.on_failure(arguments, given_up))
+                raise given_up from error
             except Exception as error:
                 failure = error
                 DBOS.run_step({"name": "on_failure"}, lambda: plan.on_failure(arguments, failure))

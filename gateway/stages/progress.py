@@ -116,11 +116,11 @@ def set_aside(
 
 
 def fail(gateway: Gateway, arguments: Arguments, error: Exception) -> None:
-    """Record that the job of a study failed for good; it waits for a replay."""
+    """Record that the job of a study failed for good; it waits for a replay. What a person has decided since stands."""
     study_key, revision = key_and_revision(arguments)
     with session_scope(gateway.database) as session:
         study = require_study(session, study_key)
-        if study.revision == revision:
+        if study.revision == revision and study.state in ORDER:
             study.state, study.reason = StudyState.FAILED, str(error)[:500]
             session.add(study)
     _log.error("study failed", study_key=study_key, revision=revision, error=type(error).__name__)

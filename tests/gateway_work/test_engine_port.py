@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import base64
+import os
 import pickle
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,6 +17,8 @@ from peers.site import await_condition
 from gateway.engine import Arguments, Engine, InlineEngine, Job, JobHalted, JobStatus, Plan, Step
 from gateway.engine_dbos import DbosEngine, DbosQueue
 from gateway.errors import NotFound, Permanent
+
+WORKER = Path(__file__).with_name("killer_worker.py")
 
 
 class Recorder:
@@ -145,6 +150,44 @@ def test_jobs_survive_their_process(tmp_path: Path) -> None:
         assert seen.ran == ["a:s1"]
     finally:
         second.stop(1)
+
+
+@pytest.mark.parametrize(("queue", "limit"), [("gpu", "MAX_RECOVERY_ATTEMPTS"), ("patient", "MAX_RECOVERIES_OF_A_JOB")])
+def test_a_job_that_kills_its_process_is_given_up_and_told(tmp_path: Path, queue: str, limit: str) -> None:
+    """A bad study must not vanish in silence. On the GPU queue, where the memory goes, it takes no other with it."""
+    jobs, marks = DbosQueue(_url(tmp_path)), tmp_path / "marks"
+    few = tmp_path / "few.py"  # the limit of a job is made small, so that the test need not kill a hundred processes
+    few.write_text(
+        f"import runpy, gateway.engine_dbos as e\ne.{limit} = 3\nrunpy.run_path({str(WORKER)!r})\n", encoding="utf-8"
+    )
+    command = [sys.executable, str(few), _url(tmp_path), queue, str(marks)]
+
+    def told() -> list[str]:
+        return [line for line in marks.read_text().splitlines() if line.startswith("failed")] if marks.exists() else []
+
+    deaths = 0
+    try:
+        while not told():
+            worker = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(WORKER.parents[2])})
+            try:
+                await_condition(lambda w=worker: w.poll() is not None or bool(told()), 60, "the worker does nothing")
+                deaths += worker.poll() is not None
+                if told() and queue == "gpu":
+                    await_condition(lambda: _state(jobs, "good") == "done", 30, "the good study is held up")
+            finally:
+                worker.kill()
+                worker.wait()
+            assert deaths < 10, "it is tried for ever"
+        assert any(line.startswith("failed bad: It ended its process time and again") for line in told())
+        assert _state(jobs, "bad") == "failed"
+        if queue == "gpu":
+            assert len(told()) == 1
+    finally:
+        jobs.close()
+
+
+def _state(jobs: DbosQueue, job_id: str) -> str:
+    return next(j.state for j in jobs.jobs() if j.job_id == job_id)
 
 
 class _Bomb:
