@@ -71,7 +71,24 @@ class BlobStore:
         except OSError as error:
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
-            raise _explained(error) from error
+            raise explained(error) from error
+
+    def adopt(self, file: Path, key: str) -> None:
+        """Give a synced file of this file system, whose SHA-256 is `key`, its name in the store; the old one stays.
+
+        Raises:
+            StorageFull, StorageBroken: when that cannot be done.
+        """
+        target = self.path(key)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.link(file, target)
+        except FileExistsError:
+            return
+        except OSError as error:
+            if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK):
+                raise explained(error) from error
+            self.put(file.read_bytes())  # a file system without hard links
 
     def read(self, key: str) -> bytes:
         """The bytes of an object, checked against its hash.
@@ -153,7 +170,8 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _explained(error: OSError) -> StorageFull | StorageBroken:
+def explained(error: OSError) -> StorageFull | StorageBroken:
+    """An error of the disk in the operator's words."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return StorageFull("The disk has no space left.")
     return StorageBroken(os.strerror(error.errno or 0) + ".")

@@ -1,14 +1,17 @@
-"""From encoded bytes to safe bytes: what the C-STORE handler (and any other way in) calls for each instance.
+"""From safe bytes to rows: what was received gets its place in the image store and in the index, or in quarantine.
 
-`Receiver.take` returns when the bytes are synced in the image store and the rows are committed. The rows need no sync
-of their own: `rebuild_index` makes them again from the image store.
+C-STORE leaves synced files in an inbox, and `Receiver.take_files` indexes them after the response. Other ways in call
+`Receiver.take`, which returns when the bytes are synced and the rows are committed. The rows need no sync of their own:
+`rebuild_index` makes them again from inbox and image store.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from threading import Lock
 
 import structlog
@@ -18,10 +21,12 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
 from gateway.arrivals import ArrivalRules, Outcome, StoredInstance, Verdict, index_instance
-from gateway.associations import Carrier, note_study
+from gateway.associations import Carrier, broken, note_study
 from gateway.blobs import BlobStore
 from gateway.database import read_scope, session_scope
-from gateway.errors import BlobDamaged, BlobMissing, Unreadable
+from gateway.encoded_structure import examine
+from gateway.errors import BlobDamaged, BlobMissing, Retriable, Unreadable
+from gateway.inbox import InboxFile, abandoned_boxes, sync
 from gateway.instance_copies import same_content
 from gateway.instance_facts import InstanceFacts, NotIndexable, read_facts
 from gateway.part10 import EncodedInstance, read_part10
@@ -29,6 +34,7 @@ from gateway.quarantine import Finding, keep
 from gateway.sop_classes import ACCEPTED
 from gateway.tables import Delivery, Instance, InstanceRole, Quarantine, QuarantineKind
 
+_LONGEST_FILE_HEADER = 1024
 log = structlog.get_logger(__name__)
 
 
@@ -63,11 +69,11 @@ class Receiver:
 
     def _take(self, instance: EncodedInstance, carrier: Carrier | None) -> Outcome:
         try:
-            facts, dataset = read_facts(instance)
+            facts, dataset = _facts(instance)
         except NotIndexable as problem:
             return self._refuse(instance, problem, self.blobs.put(instance.file_header(), instance.dataset))
         digest = hashlib.sha256(instance.dataset).hexdigest()
-        settled = self._settled_already(instance, facts, dataset, digest)
+        settled = self._settled_before(instance, facts, dataset, digest)
         if settled is not None:
             return settled
         blob = self.blobs.put(instance.file_header(), instance.dataset)
@@ -80,26 +86,89 @@ class Receiver:
         except (Unreadable, BlobDamaged) as problem:
             return self._keep_unreadable(blob, problem)
         try:
-            facts, dataset = read_facts(instance)
+            facts, dataset = _facts(instance)
         except NotIndexable as problem:
             return self._refuse(instance, problem, blob)
         digest = hashlib.sha256(instance.dataset).hexdigest()
-        settled = self._settled_already(instance, facts, dataset, digest)
+        settled = self._settled_before(instance, facts, dataset, digest)
         if settled is not None:
             self._drop_second_copy(blob)
             return settled
         return self._index(instance, facts, digest, blob)
 
-    def _settled_already(
+    def take_files(self, arrivals: Sequence[tuple[InboxFile, Carrier]]) -> None:
+        """Index files of an inbox, all in one transaction, and take them out of it.
+
+        A file that cannot be taken for a reason of our own goes to quarantine alone; the others are indexed.
+
+        Raises:
+            StorageFull, StorageBroken, DatabaseNotReady: everything is as before; try again later.
+        """
+        try:
+            self._take_files([_prepared(file, carrier) for file, carrier in arrivals])
+        except Retriable:
+            raise
+        except IntegrityError:  # another process stored the same instance at this moment
+            self._take_one_by_one(arrivals)
+        except Exception as error:  # noqa: BLE001 - the edge of the index: one instance is set aside, the rest goes on
+            if len(arrivals) > 1:
+                self._take_one_by_one(arrivals)
+            else:
+                self._set_aside(arrivals[0][0], error)
+
+    def _take_one_by_one(self, arrivals: Sequence[tuple[InboxFile, Carrier]]) -> None:
+        for arrival in arrivals:
+            self.take_files([arrival])
+
+    def _take_files(self, batch: Sequence[_Prepared]) -> None:
+        with session_scope(self.engine) as session:
+            outcomes = [self._enter(session, prepared) for prepared in batch]
+        for prepared, outcome in zip(batch, outcomes, strict=True):
+            Path(prepared.file.path).unlink(missing_ok=True)
+            _tell(outcome)
+        with self._counting:
+            self.counts.update(outcome.verdict for outcome in outcomes)
+
+    def _enter(self, session: Session, new: _Prepared) -> Outcome:
+        path = Path(new.file.path)
+        if new.problem is not None or new.facts is None or new.dataset is None:
+            self.blobs.adopt(path, new.blob)
+            problem = new.problem or NotIndexable(QuarantineKind.UNREADABLE, "It is no DICOM file.")
+            return _refused(session, new.instance, problem, new.blob)
+        outcome = self._settled_already(session, new.instance, new.facts, new.dataset, new.digest)
+        if outcome is None:
+            length, syntax, source = len(new.instance.dataset), new.instance.transfer_syntax_uid, new.instance.source_ae
+            stored = StoredInstance(new.facts, syntax, source, new.blob, new.digest, length)
+            outcome = index_instance(session, stored, self.rules)
+        if outcome.verdict in (Verdict.STORED, Verdict.KEPT_FOR_DECISION):
+            self.blobs.adopt(path, new.blob)
+        if outcome.study_key is not None:
+            note_study(session, new.carrier, outcome.study_key)
+        return outcome
+
+    def _set_aside(self, file: InboxFile, error: Exception) -> None:
+        """An instance that our own error keeps out of the index must not be lost, nor stop those behind it."""
+        log.error("instance failed", error=type(error).__name__, exc_info=error)
+        blob = hashlib.sha256(Path(file.path).read_bytes()).hexdigest()
+        self.blobs.adopt(Path(file.path), blob)
+        reason = f"The gateway failed on it ({type(error).__name__}); its log says where."
+        with session_scope(self.engine) as session:
+            keep(session, Finding(QuarantineKind.UNREADABLE, reason, dedup=blob, blob=blob))
+        Path(file.path).unlink(missing_ok=True)
+
+    def _settled_before(
         self, instance: EncodedInstance, facts: InstanceFacts, dataset: Dataset, digest: str
     ) -> Outcome | None:
-        """Our own result coming back, or an instance that is stored already: nothing to write."""
         with read_scope(self.engine) as session:
-            if _is_own_result(facts, dataset) or _was_delivered(session, facts.sop_instance_uid):
-                return Outcome(Verdict.OWN_RESULT)
-            known = session.exec(
-                select(Instance).where(Instance.sop_instance_uid == facts.sop_instance_uid)
-            ).one_or_none()
+            return self._settled_already(session, instance, facts, dataset, digest)
+
+    def _settled_already(
+        self, session: Session, instance: EncodedInstance, facts: InstanceFacts, dataset: Dataset, digest: str
+    ) -> Outcome | None:
+        """Our own result coming back, or an instance that is stored already: nothing to write."""
+        if _is_own_result(facts, dataset) or _was_delivered(session, facts.sop_instance_uid):
+            return Outcome(Verdict.OWN_RESULT)
+        known = session.exec(select(Instance).where(Instance.sop_instance_uid == facts.sop_instance_uid)).one_or_none()
         if known is None or not self._holds_same(known, instance, digest):
             return None
         return Outcome(Verdict.DUPLICATE, study_key=known.study_key)
@@ -150,17 +219,8 @@ class Receiver:
         return {blob for blob in (*indexed, *kept) if blob}
 
     def _refuse(self, instance: EncodedInstance, problem: NotIndexable, blob: str) -> Outcome:
-        finding = Finding(
-            kind=problem.kind,
-            reason=str(problem),
-            dedup=blob,
-            sop_instance_uid=instance.sop_instance_uid,
-            blob=blob,
-            source_ae=instance.source_ae,
-        )
         with session_scope(self.engine) as session:
-            keep(session, finding)
-        return Outcome(Verdict.REFUSED, problem.kind, str(problem))
+            return _refused(session, instance, problem, blob)
 
     def _keep_unreadable(self, blob: str, problem: Unreadable | BlobDamaged) -> Outcome:
         finding = Finding(QuarantineKind.UNREADABLE, problem.explanation, dedup=blob, blob=blob)
@@ -169,9 +229,101 @@ class Receiver:
         return Outcome(Verdict.REFUSED, QuarantineKind.UNREADABLE, problem.explanation)
 
 
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """What is known of a file before the database is asked; `problem` is why it cannot be indexed."""
+
+    file: InboxFile
+    carrier: Carrier
+    instance: EncodedInstance
+    blob: str
+    digest: str = ""
+    facts: InstanceFacts | None = None
+    dataset: Dataset | None = None
+    problem: NotIndexable | None = None
+
+
+def _prepared(file: InboxFile, carrier: Carrier) -> _Prepared:
+    sync([file])  # no row may outlive the bytes it speaks of
+    content = Path(file.path).read_bytes()
+    blob = hashlib.sha256(content).hexdigest()
+    instance = EncodedInstance("", "", "", carrier.source_ae, b"")
+    try:
+        instance = read_part10(content)
+        facts, dataset = _facts(instance)
+    except Unreadable as error:
+        problem = NotIndexable(QuarantineKind.UNREADABLE, error.explanation)
+        return _Prepared(file, carrier, instance, blob, problem=problem)
+    except NotIndexable as problem:
+        return _Prepared(file, carrier, instance, blob, problem=problem)
+    digest = hashlib.sha256(instance.dataset).hexdigest()
+    return _Prepared(file, carrier, instance, blob, digest, facts, dataset)
+
+
+def _facts(instance: EncodedInstance) -> tuple[InstanceFacts, Dataset]:
+    """The facts, after the look that decided on the C-STORE status: what was refused is kept out of the index too."""
+    parts, syntax = [instance.dataset], instance.transfer_syntax_uid
+    found = examine(parts, syntax, instance.sop_class_uid, instance.sop_instance_uid)
+    if found is not None:
+        raise NotIndexable(*found)
+    return read_facts(instance)
+
+
+def _refused(session: Session, instance: EncodedInstance, problem: NotIndexable, blob: str) -> Outcome:
+    finding = Finding(
+        kind=problem.kind,
+        reason=str(problem),
+        dedup=blob,
+        sop_instance_uid=instance.sop_instance_uid,
+        blob=blob,
+        source_ae=instance.source_ae,
+    )
+    keep(session, finding)
+    return Outcome(Verdict.REFUSED, problem.kind, str(problem))
+
+
+def _tell(outcome: Outcome) -> None:
+    if outcome.kind is not None:
+        log.warning("instance in quarantine", kind=outcome.kind.value, study_key=outcome.study_key)
+
+
+def take_abandoned(receiver: Receiver) -> int:
+    """Index what receivers that died had stored and not indexed; returns how many.
+
+    Their senders may not know that it arrived, so each association counts as broken off.
+
+    Raises:
+        Retriable: what could not be indexed stays for another time.
+    """
+    found = 0
+    for box in abandoned_boxes(receiver.blobs.folder):
+        try:
+            carriers = {file.carrier_key: Carrier(file.carrier_key, _source_ae(file)) for file in box.files}
+            for file in box.files:
+                receiver.take_files([(file, carriers[file.carrier_key])])
+            for carrier in carriers.values():
+                broken(receiver.engine, carrier)
+        finally:
+            box.close()
+        found += len(box.files)
+    if found:
+        log.info("indexed what a receiver left behind", instances=found)
+    return found
+
+
+def _source_ae(file: InboxFile) -> str:
+    with Path(file.path).open("rb") as content:
+        head = content.read(_LONGEST_FILE_HEADER)
+    try:
+        return read_part10(head).source_ae
+    except Unreadable:
+        return ""
+
+
 def rebuild_index(receiver: Receiver) -> int:
     """Index every received object that no row knows; returns how many. Call it before the receiver listens."""
     receiver.blobs.remove_unfinished()
+    left_behind = take_abandoned(receiver)
     found = 0
     in_order_of_arrival = sorted(
         receiver.blobs.orphans(receiver.referenced), key=lambda blob: receiver.blobs.path(blob).stat().st_mtime_ns
@@ -181,7 +333,7 @@ def rebuild_index(receiver: Receiver) -> int:
         found += 1
     if found:
         log.info("index rebuilt from the image store", instances=found)
-    return found
+    return left_behind + found
 
 
 def _is_own_result(facts: InstanceFacts, dataset: Dataset) -> bool:

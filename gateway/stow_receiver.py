@@ -17,7 +17,7 @@ from gateway.errors import Retriable, Unreadable
 from gateway.part10 import EncodedInstance, read_part10
 from gateway.receiver import Receiver
 from gateway.sop_classes import ACCEPTED, TRANSFER_SYNTAXES
-from gateway.storage_scp import CANNOT_UNDERSTAND, DATA_SET_MISMATCH, OUT_OF_RESOURCES, PROCESSING_FAILURE, STATUS_OF
+from gateway.store_status import CANNOT_UNDERSTAND, DATA_SET_MISMATCH, OUT_OF_RESOURCES, PROCESSING_FAILURE, STATUS_OF
 
 SOP_CLASS_NOT_SUPPORTED = 0x0122
 TRANSFER_SYNTAX_NOT_SUPPORTED = 0xC122
@@ -59,12 +59,21 @@ class StoreTransaction:
             self._failed.append({**named, **_failure(reason)})
 
     @property
+    def stored(self) -> int:
+        """How many instances are safe here."""
+        return len(self._stored)
+
+    @property
+    def failed(self) -> int:
+        """How many were refused."""
+        return len(self._failed) + len(self._unidentified)
+
+    @property
     def status(self) -> int:
         """The HTTP status: 200 all stored, 202 some, 409 none, 503 none but another try may succeed, 400 no parts."""
-        failed = bool(self._failed or self._unidentified)
-        if self._stored:
-            return 202 if failed else 200
-        if not failed:
+        if self.stored:
+            return 202 if self.failed else 200
+        if not self.failed:
             return 400
         return 503 if self._may_be_tried_again else 409
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -37,8 +37,15 @@ class Node:
     settings: Settings
     database: Engine
     received: BlobStore
+    scps: list[StorageScp] = field(default_factory=list)
+
+    def settle(self) -> None:
+        """Return once everything that was acknowledged is in the rows."""
+        for scp in self.scps:
+            assert scp.wait_until_indexed(), "the index did not catch up in time"
 
     def rows(self, table: type[AnyRow]) -> list[AnyRow]:
+        self.settle()
         with read_scope(self.database) as session:
             return list(session.exec(select(table)).all())
 
@@ -51,15 +58,17 @@ class Node:
     def listening(self) -> Iterator[StorageScp]:
         scp = StorageScp(self.settings, self.database, self.received)
         scp.start()
+        self.scps.append(scp)
         try:
             yield scp
         finally:
+            self.scps.remove(scp)
             scp.stop()
 
 
 def make_node(folder: Path, database_url: str = "", **sections: Any) -> Node:
     """A node on a free loopback port; `sections` are sections of the settings as mappings."""
-    dicom = {"port": 0, **sections.pop("dicom", {})}
+    dicom = {"port": 0, "processes": 0, **sections.pop("dicom", {})}
     study = {"quiet_s": 60, **sections.pop("study", {})}
     database = {"url": database_url} if database_url else {}
     settings = Settings(data_dir=folder, dicom=dicom, study=study, database=database, **sections)

@@ -9,6 +9,8 @@ import sys
 import time
 from pathlib import Path
 
+import structlog
+
 from gateway.blobs import RECEIVED, open_blobs
 from gateway.database import open_database, upgrade
 from gateway.settings import Settings
@@ -17,8 +19,12 @@ from gateway.storage_scp import StorageScp
 
 def main() -> None:
     folder, database_url, quiet_s = sys.argv[1:4]
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))  # standard output tells the port
     settings = Settings(
-        data_dir=Path(folder), dicom={"port": 0}, database={"url": database_url}, study={"quiet_s": float(quiet_s)}
+        data_dir=Path(folder),
+        dicom={"port": 0, "processes": 0},
+        database={"url": database_url},
+        study={"quiet_s": float(quiet_s)},
     )
     database = open_database(settings.database.url)
     upgrade(database)

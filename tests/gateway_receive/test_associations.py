@@ -24,6 +24,7 @@ QUIET, RETRY = dt.timedelta(seconds=62), dt.timedelta(seconds=301)
 
 def close(node: Node, after: dt.timedelta) -> list[int]:
     """Revisions that are closed when so much time has passed and the closer asks each second, as it does."""
+    node.settle()
     moment = dt.datetime.now(dt.UTC) + after
     rounds = [close_due_studies(node.database, node.settings, moment + s * dt.timedelta(seconds=1)) for s in range(5)]
     return [revision for closed in rounds for _, revision in closed]

@@ -9,7 +9,7 @@ from pydicom.uid import UID
 
 from gateway.settings import Settings
 from gateway.sop_classes import ACCEPTED, LABELMAP_SEGMENTATION, TRANSFER_SYNTAXES
-from gateway.storage_scp import STATUS_OF
+from gateway.store_status import STATUS_OF
 from gateway.tables import InstanceRole, QuarantineKind
 
 STATEMENT = (Path(__file__).resolve().parents[2] / "docs" / "conformance-receive.md").read_text(encoding="utf-8")

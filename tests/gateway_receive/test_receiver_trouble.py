@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
-from dataclasses import replace
 from pathlib import Path
 
 import psycopg
 import pytest
 from gateway_receive.mr_images import mr_image, mr_series
-from gateway_receive.node import Node, make_node
+from gateway_receive.node import Node, make_node, wait_until
 from gateway_receive.senders import associate, send
 from peers.postgres import PostgresCluster
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
@@ -17,7 +16,8 @@ from sqlalchemy import event
 
 from gateway.database import open_database, session_scope
 from gateway.errors import DatabaseNotReady
-from gateway.tables import Instance
+from gateway.part10 import read_part10
+from gateway.tables import Instance, Quarantine
 from longitudinal.types import Contrast
 
 STUDY = "1.2.840.99.1"
@@ -25,31 +25,37 @@ STUDY = "1.2.840.99.1"
 
 def test_a_broken_image_store_is_told_and_recovers(tmp_path: Path) -> None:
     node = make_node(tmp_path / "data")
-    (tmp_path / "file").write_text("where the folder should be")
+    inbox = node.received.folder / "inbox"
     with node.listening() as scp:
         association = associate(scp.port, [(MRImageStorage, ExplicitVRLittleEndian)])
-        sound, scp.receiver.blobs = scp.receiver.blobs, replace(scp.receiver.blobs, folder=tmp_path / "file")
+        inbox.rename(tmp_path / "aside")
+        inbox.write_text("where the folder should be")
         refused = association.send_c_store(mr_image(study=STUDY, series=STUDY, number=1))
         assert (refused.Status, refused.ErrorComment) == (0xA700, "StorageBroken")
-        scp.receiver.blobs = sound
+        inbox.unlink()
+        (tmp_path / "aside").rename(inbox)
         assert association.send_c_store(mr_image(study=STUDY, series=STUDY, number=1)).Status == 0
         association.release()
+    assert len(node.rows(Instance)) == 1
 
 
-def test_a_locked_database_is_told_and_recovers(tmp_path: Path) -> None:
+def test_while_the_database_is_locked_nothing_acknowledged_is_lost_and_more_is_refused(tmp_path: Path) -> None:
     node = make_node(tmp_path / "data")
     event.listen(node.database, "connect", lambda connection, _: connection.execute("PRAGMA busy_timeout = 200"))
     node.database.dispose()
-    image = mr_image(study=STUDY, series=STUDY, number=1)
+    first, second = mr_series(STUDY, Contrast.T1C, 2)
     with node.listening() as scp:
         other = sqlite3.connect(tmp_path / "data" / "timepoint.db", isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
-        assert send(scp.port, [image]) == [0xA700]
+        assert send(scp.port, [first]) == [0]  # its file is safe; nobody asked the database yet
+        wait_until(lambda: not scp.accepts)
+        assert send(scp.port, [second]) == [0xA700]
         other.execute("ROLLBACK")
         other.close()
-        assert send(scp.port, [image]) == [0]
-    assert len(node.rows(Instance)) == 1
-    assert len(list(node.received.keys())) == 1
+        wait_until(lambda: scp.accepts)
+        assert send(scp.port, [second]) == [0]
+    assert len(node.rows(Instance)) == 2
+    assert len(list(node.received.keys())) == 2
 
 
 @pytest.mark.peer
@@ -61,10 +67,14 @@ def test_a_database_that_went_away_is_told_and_recovers(tmp_path: Path, postgres
     administer = f"host=127.0.0.1 port={postgres.port} user=timepoint dbname=postgres"
     with node.listening() as scp, psycopg.connect(administer, autocommit=True) as administrator:
         assert send(scp.port, images[:1]) == [0]
+        node.settle()
         administrator.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')  # type: ignore[arg-type]
         administrator.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
-        assert send(scp.port, images[1:2]) == [0xA700]
+        assert send(scp.port, images[1:2]) == [0]
+        wait_until(lambda: not scp.accepts)
+        assert send(scp.port, images[2:]) == [0xA700]
         administrator.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')  # type: ignore[arg-type]
+        wait_until(lambda: scp.accepts)
         assert send(scp.port, images[1:]) == [0, 0]
     assert len(node.rows(Instance)) == 3
     node.database.dispose()
@@ -73,19 +83,38 @@ def test_a_database_that_went_away_is_told_and_recovers(tmp_path: Path, postgres
 def test_an_error_of_ours_is_a_processing_failure_and_the_service_lives(
     node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fails(*_: object) -> None:
-        raise ZeroDivisionError("Doe^Jane")
-
     image = mr_image(study=STUDY, series=STUDY, number=1)
     with node.listening() as scp:
         with monkeypatch.context() as patch:
-            patch.setattr("gateway.receiver.read_facts", fails)
+            patch.setattr("gateway.intake.examine", fails)
             association = associate(scp.port, [(MRImageStorage, ExplicitVRLittleEndian)])
             refused = association.send_c_store(image)
             assert refused.Status == 0x0110
             assert "Doe" not in refused.ErrorComment
         assert association.send_c_store(image).Status == 0
         association.release()
+
+
+def test_an_error_of_ours_in_the_index_sets_one_instance_aside_and_no_other(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, *others = mr_series(STUDY, Contrast.T1C, 4)
+    with node.listening() as scp:
+        with monkeypatch.context() as patch:
+            patch.setattr("gateway.receiver.read_facts", fails)
+            assert send(scp.port, [first]) == [0]
+            node.settle()
+        assert send(scp.port, others) == [0, 0, 0]
+    (item,) = node.rows(Quarantine)
+    assert "ZeroDivisionError" in item.reason
+    assert "Doe" not in item.reason
+    assert item.blob
+    assert read_part10(node.received.read(item.blob)).sop_instance_uid == first.SOPInstanceUID
+    assert len(node.rows(Instance)) == 3
+
+
+def fails(*_: object) -> None:
+    raise ZeroDivisionError("Doe^Jane")
 
 
 def test_the_reason_is_in_words_and_without_values() -> None:

@@ -63,6 +63,7 @@ def test_the_same_instance_again_is_acknowledged_and_changes_nothing(node: Node)
         send(scp.port, images)
         before = node.study()
         assert send(scp.port, [*images, *reversed(images)]) == [0] * 10
+        node.settle()
         assert scp.counts == {Verdict.STORED: 5, Verdict.DUPLICATE: 10}
     after = node.study()
     assert (after.instance_count, after.due, after.last_arrival) == (5, before.due, before.last_arrival)
@@ -84,6 +85,7 @@ def test_the_same_image_in_another_syntax_is_no_conflict(node: Node) -> None:
     implicit.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
     with node.listening() as scp:
         assert send(scp.port, [explicit]) == send(scp.port, [implicit]) == [0]
+        node.settle()
         assert scp.counts == {Verdict.STORED: 1, Verdict.DUPLICATE: 1}
     assert node.rows(Quarantine) == []
 
