@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -12,7 +13,7 @@ from sqlmodel import Session, col, select, update
 
 from gateway.column_types import utc_now
 from gateway.database import insert_or_ignore, session_scope
-from gateway.identity import IssuerRules, PatientId, agree, patient_key_of
+from gateway.identity import IssuerRules, PatientId, accept_merged, agree, patient_key_of
 from gateway.instance_facts import Identity, InstanceFacts
 from gateway.quarantine import Finding, keep, list_open, put_study_aside, settle, stop_study
 from gateway.settings import Settings
@@ -64,19 +65,29 @@ class StoredInstance:
 
 @dataclass(frozen=True)
 class ArrivalRules:
-    """Quiet and force time of a study, and whose patient IDs are whose."""
+    """Quiet and force time of a study, those of single senders by calling AE title, and whose patient IDs are whose."""
 
     quiet: dt.timedelta
     force: dt.timedelta
     issuers: IssuerRules
+    of_source: Mapping[str, tuple[dt.timedelta, dt.timedelta]] = field(default_factory=dict)
 
     @classmethod
     def from_settings(cls, settings: Settings) -> ArrivalRules:
         return cls(
             quiet=dt.timedelta(seconds=settings.study.quiet_s),
             force=dt.timedelta(seconds=settings.study.force_s),
-            issuers=IssuerRules.from_settings(settings.dicom),
+            issuers=IssuerRules.from_settings(settings.dicom, settings.identity),
+            of_source={
+                source.ae_title.strip(): (dt.timedelta(seconds=own.quiet_s), dt.timedelta(seconds=own.force_s))
+                for source in settings.study.sources
+                for own in [settings.study.of_source(source.ae_title)]
+            },
         )
+
+    def times(self, source_ae: str) -> tuple[dt.timedelta, dt.timedelta]:
+        """Quiet and force time of the studies of one sender."""
+        return self.of_source.get(source_ae.strip(), (self.quiet, self.force))
 
 
 def index_instance(
@@ -94,7 +105,7 @@ def index_instance(
     if known is not None:
         return known
     who = rules.issuers.normalise(stored.facts.identity, stored.source_ae)
-    if not identity_accepted and not _same_patient(study, who):
+    if not identity_accepted and not _same_patient(session, study, who, rules):
         return _conflicting_patient(session, stored, study, who)
     _identify(session, study, stored.facts.identity, who)
     _insert(session, study, stored)
@@ -107,16 +118,17 @@ def index_instance(
 
 def await_images(study: Study, rules: ArrivalRules, now: dt.datetime) -> None:
     """Start, or start again, the quiet time; the force time runs from the first image of the revision."""
+    quiet, force = rules.times(study.source_ae)
     if study.state is not StudyState.RECEIVING or study.force_due is None:
-        study.force_due = now + rules.force
+        study.force_due = now + force
     study.state, study.reason = StudyState.RECEIVING, ""
-    study.due = now + rules.quiet
+    study.due = now + quiet
 
 
 def resume_timers(engine: Engine, rules: ArrivalRules, now: dt.datetime | None = None) -> None:
     """Let every running timer run for a full quiet time more: while we were down nothing could arrive, so the quiet
     before a restart proves nothing."""
-    earliest = (now or utc_now()) + rules.quiet
+    earliest = (now or utc_now()) + max(rules.quiet, *(quiet for quiet, _ in rules.of_source.values()), rules.quiet)
     with session_scope(engine) as session:
         for column in (Study.due, Study.force_due):
             waiting = update(Study).where(col(column).is_not(None), col(column) < earliest)
@@ -142,9 +154,11 @@ def _study_of(session: Session, stored: StoredInstance) -> Study:
     return session.exec(query).one()
 
 
-def _same_patient(study: Study, who: PatientId | None) -> bool:
+def _same_patient(session: Session, study: Study, who: PatientId | None, rules: ArrivalRules) -> bool:
     settled = study.identity.get("normalised")
-    return who is None or settled is None or agree(who, PatientId(*settled))
+    if who is None or settled is None or agree(who, PatientId(*settled)):
+        return True
+    return rules.issuers.merged_ids_agree and accept_merged(session, study, who)
 
 
 def _identify(session: Session, study: Study, stated: Identity, who: PatientId | None) -> None:
@@ -240,7 +254,7 @@ def _conflicting_patient(session: Session, stored: StoredInstance, study: Study,
 
 
 def _missing_patient(session: Session, study: Study) -> Outcome:
-    sentence = "The images state no patient ID."
+    sentence = "The images state no patient ID, or none whose issuer is known or trusted."
     put_study_aside(session, study, QuarantineKind.MISSING_PATIENT_ID, sentence)
     return Outcome(Verdict.STORED, QuarantineKind.MISSING_PATIENT_ID, sentence, study.study_key)
 

@@ -2,7 +2,8 @@
 
 The quiet time alone proves nothing: a sender that stalls, or one association for each image, looks the same. So the
 required contrasts must be there, told from the headers as the analysis will tell them, and no slice missing inside a
-series that will be used; and the sender must have finished: every association released, and one that broke off tried
+series that will be used - or whole series of which the headers leave open what they are, for the analysis to settle
+by their pixels; and the sender must have finished: every association released, and one that broke off tried
 again or given up. A restart is no evidence of anything: it only lets timers run on.
 """
 
@@ -15,7 +16,7 @@ from enum import StrEnum
 from typing import Any
 
 from gateway.settings import ForcePolicy
-from inference.contrasts import AmbiguousSeries, SeriesHeader, classify, select_series
+from inference.contrasts import AmbiguousSeries, Classification, SeriesHeader, classify_study, select_series
 from inference.slice_stack import BrokenStack, find_slice_gaps
 from longitudinal.types import Contrast
 
@@ -146,7 +147,9 @@ def _is_preliminary(rules: Rules) -> bool:
 def _evidence(facts: StudyFacts, rules: Rules) -> dict[str, Any]:
     chosen = _chosen(facts)
     received = sum(s.images for s in facts.series)
-    missing = [f"no {c.value} series" for c in rules.required if c not in chosen]
+    undecided = _undecided(facts, rules)
+    to_settle = _open_to_pixels([c for c in rules.required if c not in chosen], undecided)
+    missing = [f"no {c.value} series" for c in rules.required if c not in chosen and c not in to_settle]
     contrasts, notes = {}, []
     for contrast, candidates in chosen.items():
         for series in candidates:
@@ -166,6 +169,8 @@ def _evidence(facts: StudyFacts, rules: Rules) -> dict[str, Any]:
         "expected_images": facts.expected_images,
         **({"archive": _archive(facts.archive)} if facts.archive else {}),
         "contrasts": contrasts,
+        "undecided": [_left_open(series, found) for series, found in undecided],
+        "to_settle": [contrast.value for contrast in to_settle],
         "missing": missing,
         "notes": notes,
     }
@@ -183,12 +188,52 @@ def _chosen(facts: StudyFacts) -> dict[Contrast, list[SeriesFacts]]:
         selected = select_series(s.header for s in facts.series)
         return {contrast: [by_uid[uid]] for contrast, uid in selected.items()}
     except AmbiguousSeries:
+        told = classify_study(s.header for s in facts.series)
         found: dict[Contrast, list[SeriesFacts]] = {}
         for series in facts.series:
-            contrast = classify(series.header).contrast
+            contrast = told[series.header.series_uid].contrast
             if contrast is not None:
                 found.setdefault(contrast, []).append(series)
         return found
+
+
+def _undecided(facts: StudyFacts, rules: Rules) -> list[tuple[SeriesFacts, Classification]]:
+    """Whole series whose contrast the headers leave open, with what they leave."""
+    told = classify_study(s.header for s in facts.series)
+    found = []
+    for series in facts.series:
+        slices, gaps, _ = _slices(series)
+        whole = slices >= FEWEST_SLICES and (rules.allow_slice_gaps or not gaps)
+        if told[series.header.series_uid].undecided and whole:
+            found.append((series, told[series.header.series_uid]))
+    return found
+
+
+def _open_to_pixels(
+    contrasts: Sequence[Contrast], undecided: Sequence[tuple[SeriesFacts, Classification]]
+) -> tuple[Contrast, ...]:
+    """Of the contrasts that are missing those that undecided series could be, each series counted once: pixels are
+    seen only after de-identification, so the study goes on and the analysis settles it, or ends with a person."""
+    owner: dict[int, Contrast] = {}
+
+    def place(contrast: Contrast, tried: set[int]) -> bool:
+        for index, (_, found) in enumerate(undecided):
+            if contrast in found.candidates and index not in tried:
+                tried.add(index)
+                if index not in owner or place(owner[index], tried):
+                    owner[index] = contrast
+                    return True
+        return False
+
+    return tuple(contrast for contrast in contrasts if place(contrast, set()))
+
+
+def _left_open(series: SeriesFacts, found: Classification) -> dict[str, Any]:
+    return {
+        "series_number": series.header.series_number,
+        "candidates": [c.value for c in found.candidates],
+        "reason": found.reason,
+    }
 
 
 def _slices(series: SeriesFacts) -> tuple[int, int, str]:

@@ -24,6 +24,7 @@ from gateway.errors import NotAllowed, NotFound
 from gateway.expected_count import archive_says
 from gateway.quarantine import list_open, put_study_aside, settle
 from gateway.settings import Settings
+from gateway.study_settings import Study as StudyRules
 from gateway.tables import Instance, InstanceRole, Outbox, QuarantineKind, Series, Study, StudyState
 from inference.contrasts import SeriesHeader
 
@@ -49,8 +50,8 @@ def close_due_studies(engine: Engine, settings: Settings, now: dt.datetime | Non
     return closed
 
 
-def rules_from(settings: Settings) -> Rules:
-    study = settings.study
+def rules_from(study: StudyRules) -> Rules:
+    """The rules of completeness; `study` is the `[study]` section as it is for the sender (`Study.of_source`)."""
     return Rules(study.required, study.force_policy, study.allow_slice_gaps)
 
 
@@ -115,9 +116,10 @@ def _decide_on(session: Session, study_key: str, settings: Settings, now: dt.dat
     study = session.exec(locked).one_or_none()
     if study is None:
         return None
-    retry = dt.timedelta(seconds=settings.study.retry_s)
+    own = settings.study.of_source(study.source_ae)
+    retry = dt.timedelta(seconds=own.retry_s)
     facts = study_facts(session, study, retry, archive_says(session, study, settings, now))
-    decision = decide(facts, rules_from(settings), now)
+    decision = decide(facts, rules_from(own), now)
     session.add(study)
     if decision.verdict in (Verdict.COMPLETE, Verdict.PRELIMINARY):
         return _close(session, study, {"by": "evidence", **decision.evidence})
@@ -167,6 +169,8 @@ def _series_facts(row: Series, images: Sequence[Mapping[str, Any]]) -> SeriesFac
     known = {f.name for f in dataclasses.fields(SeriesHeader)}
     values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in row.header.items() if k in known}
     orientations = [i["orientation"] for i in images if i.get("orientation")]
+    # rows written before the orientation was one of the facts of a series have it with their images
+    values["orientation"] = values.get("orientation") or tuple(orientations[0] if orientations else ())
     return SeriesFacts(
         header=SeriesHeader(**{**values, "series_uid": row.series_instance_uid}),
         positions=[p for i in images for p in i.get("positions", ())],

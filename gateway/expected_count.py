@@ -81,7 +81,7 @@ def archive_says(session: Session, study: Study, settings: Settings, now: dt.dat
     peer = archive_behind(settings, study.source_ae)
     if peer is None:
         return None
-    wait = dt.timedelta(seconds=settings.study.count_wait_s)
+    wait = dt.timedelta(seconds=settings.study.of_source(study.source_ae).count_wait_s)
     row = session.get(ArchiveCount, study.study_key)
     if row is None or _is_stale(row, study):
         return ArchiveSays(_name(peer), None, now + wait, "it has not been asked yet")

@@ -110,7 +110,7 @@ def run_work(settings: Settings, queues: Sequence[QueueName], supervised: bool =
 def _close_quiet_studies(gateway: Gateway) -> None:
     """Decide on due studies, once a receiver has listened for a whole quiet time."""
     since = listening_since(gateway)
-    quiet = dt.timedelta(seconds=gateway.settings.study.quiet_s)
+    quiet = dt.timedelta(seconds=gateway.settings.study.longest_quiet_s)
     if since is not None and utc_now() - since >= quiet:
         close_due_studies(gateway.database, gateway.settings)
 

@@ -25,19 +25,13 @@ from gateway.client_tls import ClientTls
 from gateway.errors import SettingsError
 from gateway.settings_mistakes import describe, nearest
 from gateway.settings_section import AeTitle, Port, Seconds, Section
-from longitudinal.types import Contrast
+from gateway.study_settings import ForcePolicy as ForcePolicy
+from gateway.study_settings import Retention
+from gateway.study_settings import Study as Study
 
 DEFAULT_FILE = Path("timepoint.toml")
 _PREFIX = "TIMEPOINT_"
 _NOT_SETTINGS = {"TIMEPOINT_TEST_DATA", "TIMEPOINT_CONFIG"}
-
-
-class ForcePolicy(StrEnum):
-    """What happens to a study that is still incomplete when the force time has passed."""
-
-    HOLD = "hold"
-    PRELIMINARY = "preliminary"
-    DISCARD = "discard"
 
 
 class Durability(StrEnum):
@@ -93,22 +87,6 @@ class Dicom(Section):
     processes: int = Field(default_factory=_receiving_processes, ge=0, le=64)
     durability: Durability = Durability.INSTANCE
     default_issuer: str = ""
-
-
-class Study(Section):
-    """When a study counts as complete: quiet time, required contrasts, and what to do at the force time.
-
-    `retry_s` is how long a sender whose association broke off is given to send again, `count_wait_s` how long an
-    archive that is asked how many images there are may stay silent.
-    """
-
-    quiet_s: float = Field(default=60.0, ge=0)
-    retry_s: float = Field(default=300.0, ge=0)
-    count_wait_s: float = Field(default=300.0, ge=0)
-    force_s: Seconds = 5400.0
-    required: tuple[Contrast, ...] = (Contrast.T1C, Contrast.FLAIR)
-    force_policy: ForcePolicy = ForcePolicy.HOLD
-    allow_slice_gaps: bool = False
 
 
 class Storage(Section):
@@ -207,14 +185,6 @@ class Web(Section):
     port: Port = 8080
     auth: WebAuth = WebAuth()
     max_instance_mb: int = Field(default=1024, ge=1)
-
-
-class Retention(Section):
-    """Days that classes of data are kept after the study is committed; empty = for ever."""
-
-    originals_days: int | None = Field(default=None, ge=0)
-    results_days: int | None = Field(default=None, ge=0)
-    audit_days: int | None = Field(default=None, ge=365)
 
 
 class Log(Section):

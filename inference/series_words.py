@@ -30,12 +30,13 @@ NO_ANATOMY = (
     ),
     (
         r"(ep2d ?)?(dwi\w*|dti\w*|diff\w*|difusion)|e?adc\w*|trace\w*|b ?(0|50|500|800|1000|1500|2000)|tensor\w*|"
-        r"fa map|isodwi|resolve|ep b\d+\w*|\*ep b\d+\w*|reg dti|focus dwi|fa (map|col\w*|images?)|colfa|tractogra\w*|ivim|dki",
+        r"resolve|fa map|isodwi|ep b\d+\w*|\*ep b\d+\w*|reg dti|focus dwi|fa (map|col\w*|images?)|colfa|tractogra\w*|"
+        r"ivim|dki",
         "diffusion",
     ),
     (
-        r"swi\w*|swan|swip\w*|venbold|qsm|susc\w*|suscet\w*|t2 ?\*\w*|t2 ?star\w*|hemo\w*|ham|hamo\w*|heme|emo|medic|merge|"
-        r"mip swi|field ?map\w*|gre field mapping|b0 ns|fsbb|"
+        r"swi\w*|swan|swip\w*|venbold|qsm|susc\w*|suscet\w*|t2 ?\*\w*|t2 ?star\w*|hemo\w*|ham|hamo\w*|heme|emo|medic|"
+        r"merge|mip swi|field ?map\w*|gre field mapping|b0 ns|fsbb|"
         r"t2w?( (tra|ax|axial|cor|sag|2d|3d|w))? ?(gre|ge|ffe|fl2d\d?|fl3d\d?|fe|eg|hemosiderin\w*)|t2ffe|t2wffe",
         "T2*",
     ),

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import numpy as np
 from highdicom import Volume
-from pydicom import Dataset, dcmread
-from pydicom.errors import InvalidDicomError
 
 from inference.analysis_files import load_analysis, save_analysis
 from inference.contracts import (
@@ -19,13 +17,13 @@ from inference.contracts import (
     SegmentationBackend,
     StudyAnalysis,
 )
-from inference.contrasts import header_of, select_series
 from inference.lesions import find_lesions
 from inference.measurement import measure_lesions
 from inference.native_labels import labels_onto
 from inference.preparation import BrainExtractor, prepare_series
 from inference.registration import register
 from inference.resampling import IDENTITY, with_geometry
+from inference.study_selection import choose_series, read_series
 from inference.volumes import SeriesVolume, UnreadableSeries, load_volume
 from longitudinal.types import Contrast
 
@@ -45,20 +43,8 @@ def select_files(paths: Iterable[Path]) -> dict[Contrast, list[Path]]:
         InferenceError: when the files hold several studies or no usable series.
         AmbiguousSeries: when two series are equally good for a contrast.
     """
-    series: dict[str, list[Path]] = {}
-    studies: set[str] = set()
-    for path in sorted(paths):
-        header = _peek(path)
-        if header is not None and "SeriesInstanceUID" in header:
-            studies.add(str(header.get("StudyInstanceUID", "")))
-            series.setdefault(str(header.SeriesInstanceUID), []).append(path)
-    if len(studies) > 1:
-        raise InferenceError(f"The folder holds {len(studies)} studies; give one study at a time.")
-    headers = [header_of(dcmread(files[0], stop_before_pixels=True)) for files in series.values()]
-    chosen = {contrast: series[uid] for contrast, uid in select_series(headers).items()}
-    if not chosen:
-        raise InferenceError(f"None of {len(series)} series is a usable T1, contrast-enhanced T1, T2 or FLAIR series.")
-    return chosen
+    study = read_series(paths)
+    return {contrast: list(study.files[uid]) for contrast, uid in choose_series(study).items()}
 
 
 def analyse_series(
@@ -165,10 +151,3 @@ def _lesion_notes(count: int, dropped: int, dropped_ml: float) -> list[str]:
     if dropped:
         notes.append(f"{dropped} labelled piece(s) too small to report, together {dropped_ml:.3f} ml, were left out.")
     return notes
-
-
-def _peek(path: Path) -> Dataset | None:
-    try:
-        return dcmread(path, stop_before_pixels=True, specific_tags=["StudyInstanceUID", "SeriesInstanceUID"])
-    except (InvalidDicomError, OSError, EOFError, ValueError):
-        return None

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
-import pydicom
 from sqlmodel import select
 
 from gateway.context import Gateway
 from gateway.database import read_scope, session_scope
 from gateway.engine import Arguments
 from gateway.frames import Frame, analysis_folder, frame_of_patient, note_frame, noted_frame
-from gateway.stages.deidentification import original_images, research_study
+from gateway.series_choice import choose, series_uid
+from gateway.stages.deidentification import research_study
 from gateway.stages.progress import advance, hold_revision, key_and_revision, require_study, set_aside
 from gateway.tables import Analysis, QuarantineKind, StudyState
 from gateway.values import identity_to_json
 from inference.backends.registry import load_backend
 from inference.contracts import InferenceError, SegmentationBackend, StudyAnalysis
 from inference.model_folder import sha256_of
-from inference.study import analyse_series, load_analysis, save_analysis, select_files
+from inference.study import analyse_series, load_analysis, save_analysis
 from longitudinal.types import Contrast
 
 SHIPPED_MODEL = "segmentation-1"
@@ -40,7 +41,7 @@ def run(gateway: Gateway, arguments: Arguments) -> None:
     options = gateway.settings.inference
     backend = _backend(options.model or SHIPPED_MODEL, options.device)
     try:
-        series = _select_series(gateway, study_key, source)
+        series = choose(gateway, study_key, revision, source).files
         if not folder.exists():
             _analyse(gateway, study_key, series, backend, folder)
     except InferenceError as error:
@@ -52,28 +53,13 @@ def run(gateway: Gateway, arguments: Arguments) -> None:
             str(error),
             "Check the protocol of this study; complete it or dismiss it.",
         ) from error
-    used = {contrast.value: _series_uid(files[0]) for contrast, files in series.items()}
+    used = {contrast.value: series_uid(files[0]) for contrast, files in series.items()}
     record_analysis(gateway, study_key, revision, used)
     advance(gateway, study_key, revision, StudyState.MEASURED)
 
 
-def _select_series(gateway: Gateway, study_key: str, source: Path) -> dict[Contrast, list[Path]]:
-    """The de-identified files of the series to analyse, chosen by the headers as they came: cleaning a description can
-    take the very word away that tells a T1 with contrast from one without."""
-    chosen = select_files(original_images(gateway, study_key).files)
-    files: dict[str, list[Path]] = {}
-    for file in sorted(source.glob("*.dcm")):
-        files.setdefault(_series_uid(file), []).append(file)
-    wanted = {contrast: gateway.keys.uid(_series_uid(found[0])) for contrast, found in chosen.items()}
-    return {contrast: files[uid] for contrast, uid in wanted.items() if uid in files}
-
-
-def _series_uid(file: Path) -> str:
-    return str(pydicom.dcmread(file, specific_tags=["SeriesInstanceUID"]).SeriesInstanceUID)
-
-
 def _analyse(
-    gateway: Gateway, study_key: str, series: dict[Contrast, list[Path]], backend: SegmentationBackend, folder: Path
+    gateway: Gateway, study_key: str, series: Mapping[Contrast, list[Path]], backend: SegmentationBackend, folder: Path
 ) -> None:
     frame, anchor = patient_anchor(gateway, study_key)
     write_analysis(folder, analyse_series(series, backend, anchor.anchor if anchor else None), frame)

@@ -116,3 +116,42 @@ def test_the_decision_does_not_depend_on_the_order_of_slices() -> None:
     shuffled = [(7 * n) % 20 for n in range(20)]
     facts = study(series(Contrast.T1C, shuffled), series(Contrast.FLAIR))
     assert decide(facts, RULES, LATER) == decide(BOTH, RULES, LATER)
+
+
+def nameless(uid: str = "1.8", number: str = "8") -> SeriesFacts:
+    return replace(series(Contrast.T1C), header=SeriesHeader(uid, words="series 8", series_number=number))
+
+
+def test_what_the_headers_leave_open_is_for_the_pixels_and_the_evidence_says_so() -> None:
+    decision = decide(study(nameless(), series(Contrast.FLAIR)), RULES, LATER)
+    assert decision.verdict is Verdict.COMPLETE
+    assert decision.evidence["to_settle"] == ["t1c"]
+    assert decision.evidence["undecided"] == [
+        {
+            "series_number": "8",
+            "candidates": ["t1c", "t1n", "t2w", "t2f"],
+            "reason": "neither its name nor its timing tells a contrast",
+        }
+    ]
+    json.dumps(decision.evidence)
+
+
+def test_one_series_left_open_stands_for_one_missing_contrast_only() -> None:
+    one = decide(study(nameless()), RULES, LATER)
+    assert (one.verdict, one.shortfall) == (Verdict.WAIT, "no t2f series")
+    two = decide(study(nameless(), nameless("1.9", "9")), RULES, LATER)
+    assert two.verdict is Verdict.COMPLETE
+    assert sorted(two.evidence["to_settle"]) == ["t1c", "t2f"]
+
+
+def test_the_series_that_can_only_be_one_contrast_is_matched_to_it() -> None:
+    either_t1 = replace(nameless(), header=SeriesHeader("1.8", words="t1 without contrast post gad"))
+    decision = decide(study(either_t1, nameless("1.9", "9")), RULES, LATER)
+    assert sorted(decision.evidence["to_settle"]) == ["t1c", "t2f"]
+
+
+def test_half_a_series_that_is_left_open_settles_nothing() -> None:
+    half = SeriesFacts(nameless().header, [(0, 0, 0), (0, 0, 5)], (1, 0, 0, 0, 1, 0), 2)
+    gappy = SeriesFacts(nameless().header, [(0, 0, z) for z in (0, 5, 10, 30, 35)], (1, 0, 0, 0, 1, 0), 5)
+    for broken in (half, gappy):
+        assert decide(study(broken, series(Contrast.FLAIR)), RULES, LATER).verdict is Verdict.WAIT

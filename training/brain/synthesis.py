@@ -50,7 +50,13 @@ class TorchHead:
 
 
 class Synthesiser:
-    """Makes (image, target) pairs; the same seed gives the same sequence."""
+    """Makes (image, target) pairs; the same seed gives the same sequence. Tissues are painted at `grid_mm`, what a
+    scanner does happens at `scan_mm`."""
+
+    grid_mm = GRID_MM
+    scan_mm = GRID_MM
+    blur_share = 0.5
+    most_noise = 0.06
 
     def __init__(self, heads: list[Head], seed: int) -> None:
         self._heads = [TorchHead.from_head(head) for head in heads]
@@ -60,14 +66,7 @@ class Synthesiser:
         """Image and brain fraction, both float32 (1, 1, slices, rows, columns) at 3 mm."""
         head = self._heads[self._integer(0, len(self._heads))]
         shape = tuple(STRIDE * self._integer(low, low + 2) for low in (3, 4, 3))
-        grid = self._grid(head, shape)
-        index = [axis.round().long().clamp(0, size - 1) for axis, size in zip(grid, head.classes.shape, strict=True)]
-        inside = torch.ones(grid[0].shape, dtype=torch.bool)
-        for axis, size in zip(grid, head.classes.shape, strict=True):
-            inside &= (axis > -0.5) & (axis < size - 0.5)
-        flat = (index[0] * head.classes.shape[1] + index[1]) * head.classes.shape[2] + index[2]
-        classes = torch.where(inside, head.classes.flatten()[flat], 0)
-        brain = torch.where(inside, head.brain.flatten()[flat], torch.tensor(False))
+        classes, brain = self._placed(head, shape)
         image = self._tissue(classes, head.tissues)
         if self._chance(0.5):
             for _ in range(self._integer(1, 3)):
@@ -76,6 +75,18 @@ class Synthesiser:
         target = functional.avg_pool3d((brain & view).float()[None, None], FACTOR)
         scaled = torch.from_numpy(normalise(image.numpy()))
         return self._cut(functional.avg_pool3d(scaled[None, None], FACTOR), target)
+
+    def _placed(self, head: TorchHead, shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+        """Tissue index and brain mask of a head, moved and deformed, on a new grid."""
+        grid = self._grid(head, shape)
+        index = [axis.round().long().clamp(0, size - 1) for axis, size in zip(grid, head.classes.shape, strict=True)]
+        inside = torch.ones(grid[0].shape, dtype=torch.bool)
+        for axis, size in zip(grid, head.classes.shape, strict=True):
+            inside &= (axis > -0.5) & (axis < size - 0.5)
+        flat = (index[0] * head.classes.shape[1] + index[1]) * head.classes.shape[2] + index[2]
+        classes = torch.where(inside, head.classes.flatten()[flat], 0)
+        brain = torch.where(inside, head.brain.flatten()[flat], torch.tensor(False))
+        return classes, brain
 
     def _cut(self, image: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """Image and target cut to the head as at inference, but for a little more or less air."""
@@ -87,7 +98,7 @@ class Synthesiser:
     def _grid(self, head: TorchHead, shape: tuple[int, ...]) -> Tensor:
         """Where each voxel of the new image lies in the label map: (3, slices, rows, columns) in its voxels."""
         size = [FACTOR * extent for extent in shape]
-        axes = [(torch.arange(n) - (n - 1) / 2) * GRID_MM for n in size]
+        axes = [(torch.arange(n) - (n - 1) / 2) * self.grid_mm for n in size]
         position = torch.stack(torch.meshgrid(*axes, indexing="ij"))
         position = position + self._uniform(-15, 15, 3).view(3, 1, 1, 1)
         matrix = self._affine()
@@ -143,7 +154,7 @@ class Synthesiser:
         size = list(image.shape)
         axes = [torch.arange(n, dtype=torch.float32) - c for n, c in zip(size, centre.tolist(), strict=True)]
         stretch = self._uniform(0.7, 1.4, 3)
-        squares = [(axis * GRID_MM / factor) ** 2 for axis, factor in zip(axes, stretch.tolist(), strict=True)]
+        squares = [(axis * self.grid_mm / factor) ** 2 for axis, factor in zip(axes, stretch.tolist(), strict=True)]
         distance = (squares[0].view(-1, 1, 1) + squares[1].view(1, -1, 1) + squares[2].view(1, 1, -1)).sqrt()
         distance = distance * (1 + 0.35 * self._smooth(12, size, 1)[0])
         radius = self._number(5, 40)
@@ -158,13 +169,13 @@ class Synthesiser:
         size = list(image.shape)
         image = image * torch.exp(self._smooth(4, size, 1)[0] * self._number(0, 0.4))
         image = image.clamp_min(0) ** math.exp(self._number(-0.3, 0.3))
-        if self._chance(0.5):
+        if self._chance(self.blur_share):
             for axis in range(3):
                 image = _averaged(image, axis, 3)
         if self._chance(0.7):
             image = self._thick_slices(image)
         view = self._field_of_view(size)
-        noise = self._number(0, 0.06) * torch.randn(size, generator=self._random)
+        noise = self._number(0, self.most_noise) * torch.randn(size, generator=self._random)
         image = (image + noise).abs() if self._chance(0.7) else image
         return torch.where(view, image, 0.0), view
 
@@ -173,7 +184,7 @@ class Synthesiser:
         axis = 0 if self._chance(0.6) else self._integer(1, 3)
         length = image.shape[axis]
         turned = image.movedim(axis, -1).contiguous()
-        slices = max(round(length * GRID_MM / self._number(2, 7)), 4)
+        slices = max(round(length * self.scan_mm / self._number(2, 7)), 4)
         thick = functional.interpolate(turned.flatten(0, 1)[None], size=slices, mode="area")
         back = functional.interpolate(thick, size=length, mode="linear", align_corners=False)
         return back.view(turned.shape).movedim(-1, axis)
