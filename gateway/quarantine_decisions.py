@@ -25,7 +25,7 @@ from gateway.blobs import BlobStore
 from gateway.column_types import utc_now
 from gateway.errors import NotAllowed
 from gateway.identity import PatientId, patient_key_of
-from gateway.instance_facts import Identity, NotIndexable, read_facts
+from gateway.instance_facts import NotIndexable, read_facts
 from gateway.part10 import EncodedInstance, read_part10
 from gateway.quarantine import list_open, settle, show
 from gateway.tables import Instance, Quarantine, QuarantineKind, Study, StudyState
@@ -131,10 +131,9 @@ def _replace(case: _Case) -> None:
 def _assign(case: _Case) -> None:
     if case.study is None:
         raise NotAllowed("There is no study to assign.")
-    stated = Identity(case.decision.patient_id, case.decision.issuer)
-    who = case.rules.issuers.normalise(stated, case.study.source_ae)
+    who = case.rules.issuers.decided(case.decision.patient_id, case.decision.issuer)
     if who is None:
-        raise NotAllowed("Assigning needs a patient ID.")
+        raise NotAllowed("Assigning needs a patient ID and its issuer.")
     case.study.identity = {**case.study.identity, "assigned": True, "normalised": [who.patient_id, who.issuer]}
     case.study.patient_key = patient_key_of(case.session, PatientId(who.patient_id, who.issuer))
 

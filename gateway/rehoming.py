@@ -13,12 +13,13 @@ from sqlmodel import Session, col, select
 
 from gateway.completion import STUDY_JOB
 from gateway.frames import Frame, frame_of_patient, root_of
-from gateway.identity import survivor_of
+from gateway.identity import stated_person, survivor_of
 from gateway.identity_tables import Cause, Rehoming
 from gateway.job_kinds import REHOME, RESTORE, RETRACT
 from gateway.ownership import owner_of
+from gateway.quarantine import put_study_aside
 from gateway.stages.refolding import refold
-from gateway.tables import Analysis, Delivery, DeliveryState, Outbox, Study, StudyState, TimePoint
+from gateway.tables import Analysis, Delivery, DeliveryState, Outbox, QuarantineKind, Study, StudyState, TimePoint
 
 _AT_REST = frozenset(
     {
@@ -45,6 +46,9 @@ def realign(session: Session, patient_keys: Collection[str], cause: Cause) -> li
         if owner is not None and owner != study.patient_key:
             rehome(session, study, owner, cause)
             moved.append(study.study_key)
+        if cause is Cause.UNMERGE and _holds_two_people(session, study):
+            reason = "Since records were unmerged the study holds images of two patient identities."
+            put_study_aside(session, study, QuarantineKind.CONFLICTING_PATIENT, reason)
     session.flush()
     for patient_key in sorted(patient_keys):
         refold(session, patient_key, changed=None)
@@ -77,6 +81,11 @@ def rehome(session: Session, study: Study, owner: str, cause: Cause) -> None:
     if not at_rest:
         _queue_results(session, study, restored)
     session.add(study)
+
+
+def _holds_two_people(session: Session, study: Study) -> bool:
+    others = [stated_person(session, *pair) for pair in study.identity.get("also", [])]
+    return any(person is not None and person != study.patient_key for person in others)
 
 
 def _queue_results(session: Session, study: Study, restored: bool) -> None:

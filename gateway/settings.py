@@ -18,11 +18,12 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
-from gateway.archive_settings import AskedArchive
+from gateway.archive_settings import AskedArchive, Priors
 from gateway.archive_settings import Destination as Destination
 from gateway.archive_settings import DestinationKind as DestinationKind
 from gateway.client_tls import ClientTls
 from gateway.errors import SettingsError
+from gateway.identity_settings import Hl7, IdentityLookup, IdentityRules
 from gateway.settings_mistakes import describe, nearest
 from gateway.settings_section import AeTitle, Port, Seconds, Section
 from gateway.study_settings import ForcePolicy as ForcePolicy
@@ -53,7 +54,8 @@ class Tls(Section):
 class Peer(AskedArchive):
     """A DICOM node that may send to us: calling AE title and the host it calls from. `tls` is for what we ask of it.
 
-    `issuer` is the assigning authority of patient IDs that this node sends without an issuer.
+    `issuer` is the assigning authority of patient IDs that this node sends without an issuer. With
+    `stated_issuer = "ignore"` it counts also where the node states one.
     """
 
     ae_title: AeTitle
@@ -61,6 +63,7 @@ class Peer(AskedArchive):
     port: Port = 104
     name: str = ""
     issuer: str = ""
+    stated_issuer: Literal["keep", "ignore"] = "keep"
     tls: ClientTls | None = None
 
 
@@ -87,6 +90,10 @@ class Dicom(Section):
     processes: int = Field(default_factory=_receiving_processes, ge=0, le=64)
     durability: Durability = Durability.INSTANCE
     default_issuer: str = ""
+
+    def peer_named(self, name_or_ae_title: str) -> Peer | None:
+        """The first peer of that name or AE title."""
+        return next((p for p in self.peers if name_or_ae_title in (p.name, p.ae_title.strip())), None)
 
 
 class Storage(Section):
@@ -218,10 +225,14 @@ class Settings(BaseSettings):
     inference: Inference = Inference()
     forecast: Forecast = Forecast()
     destinations: tuple[Destination, ...] = ()
+    priors: Priors = Priors()
     fhir: Fhir = Fhir()
     schedule: Schedule = Schedule()
     web: Web = Web()
     retention: Retention = Retention()
+    identity: IdentityRules = IdentityRules()
+    hl7: Hl7 = Hl7()
+    lookup: IdentityLookup = IdentityLookup()
     log: Log = Log()
 
     @classmethod
@@ -281,6 +292,16 @@ class Settings(BaseSettings):
                 raise ValueError(f"{section}.url must begin with sqlite:/// or postgresql+psycopg://")
         if not self.storage.url.startswith("file:///"):
             raise ValueError("storage.url must begin with file:///")
+        return self
+
+    @model_validator(mode="after")
+    def _priors_have_an_archive(self) -> Settings:
+        if self.priors.archive:
+            named = self.dicom.peer_named(self.priors.archive)
+            if named is None or not named.query:
+                raise ValueError("priors.archive must name one of dicom.peers that has a query")
+            if self.priors.retrieve == "wado-rs" and not named.url:
+                raise ValueError("priors.retrieve by wado-rs needs the url of that peer")
         return self
 
     def printable(self) -> dict[str, Any]:

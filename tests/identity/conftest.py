@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from gateway_receive.conftest import node, postgres, postgres_url, sqlite_template  # noqa: F401 - fixtures
 from identity.hospital import Hospital, open_hospital
-from peers.postgres import PostgresCluster, running_postgres
 from peers.simulated import SimulatedStudies
 
 from training.simulate.protocol import StudySize
@@ -42,9 +42,3 @@ def hospital(analysed: Path, tmp_path: Path) -> Iterator[Hospital]:
     made = open_hospital(tmp_path / "data")
     yield made
     made.gateway.database.dispose()
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[PostgresCluster]:
-    with running_postgres() as cluster:
-        yield cluster
