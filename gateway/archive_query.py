@@ -39,8 +39,8 @@ class ArchivedStudy:
 class Archive(Protocol):
     """An archive that can be asked. Every method raises ArchiveSilent where it gives no proper answer."""
 
-    def studies(self, patient_id: str, issuer: str) -> list[ArchivedStudy]:
-        """The studies of a patient that hold MR, as the archive matched them: the caller checks whose they are."""
+    def studies(self, patient_id: str) -> list[ArchivedStudy]:
+        """The studies under a patient ID, as the archive matched them: the caller checks whose they are."""
         ...
 
     def series(self, study_instance_uid: str) -> list[ArchivedSeries]:

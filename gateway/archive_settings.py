@@ -85,3 +85,20 @@ class Destination(Section):
         if self.commitment == "required":
             raise ValueError(f"destination {self.name}: storage commitment goes over DICOM; a stow one has it waived")
         return self
+
+
+class Priors(Section):
+    """Earlier MR studies of the brain that are fetched once for a patient who is new here; never while `archive` (AE
+    title or name of a peer that can be queried) is empty.
+
+    At most `max_studies`, the newest first, and none older than `max_age_days` before the study that brought the
+    patient. A study is one of the brain when BodyPartExamined or a description holds one of `words`. What has not
+    arrived `wait_s` after it was asked for is asked for again, three times in all.
+    """
+
+    archive: str = ""
+    retrieve: Literal["c-move", "wado-rs"] = "c-move"
+    max_studies: int = Field(default=4, ge=1, le=50)
+    max_age_days: int = Field(default=1825, ge=1)
+    words: tuple[str, ...] = ("brain", "head", "skull", "neuro", "cerebr", "crani", "hirn", "kopf", "schädel")
+    wait_s: Seconds = 1800.0

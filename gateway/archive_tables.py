@@ -1,4 +1,4 @@
-"""Rows about what archives say and are asked: storage commitment, image counts.
+"""Rows about what archives say and are asked: storage commitment, image counts, priors.
 
 They belong to the same schema as `gateway.tables`.
 """
@@ -59,3 +59,56 @@ class ArchiveCount(Row, table=True):
     first_asked_at: dt.datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
     asked_at: dt.datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
     ask_at: dt.datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+class PriorState(StrEnum):
+    """How far an earlier study of a patient has come on its way here."""
+
+    WANTED = "wanted"
+    ASKED = "asked"
+    ARRIVED = "arrived"
+    INCOMPLETE = "incomplete"
+
+
+class SearchState(StrEnum):
+    """How far the search for the earlier studies of a patient has come."""
+
+    DUE = "due"
+    FETCHING = "fetching"
+    DONE = "done"
+    FAILED = "failed"
+
+
+class PriorSearch(Row, table=True):
+    """The one search for the earlier studies of a patient who was new with `study_key`. `counts` tells what the
+    archive has and why it was or was not fetched."""
+
+    __tablename__ = "prior_search"
+    __table_args__ = (Index("ix_prior_search_state_next_try", "state", "next_try"),)
+
+    patient_key: str = Field(primary_key=True, foreign_key="patient.patient_key", max_length=16)
+    study_key: str = Field(foreign_key="study.study_key", max_length=16, index=True)
+    state: SearchState = Field(default=SearchState.DUE, sa_type=words(SearchState))
+    counts: dict[str, int] = Field(default_factory=dict, sa_type=Json)
+    problem: str = ""
+    attempts: int = 0
+    next_try: dt.datetime | None = Field(default_factory=utc_now, sa_type=UtcDateTime)
+    created_at: dt.datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
+
+
+class PriorStudy(Row, table=True):
+    """An earlier study that is fetched: `series` maps the Series Instance UIDs that are asked for to their counts."""
+
+    __tablename__ = "prior_study"
+    __table_args__ = (Index("ix_prior_study_state_next_try", "state", "next_try"),)
+
+    study_instance_uid: str = Field(primary_key=True, max_length=64)
+    patient_key: str = Field(foreign_key="patient.patient_key", index=True)
+    acquired: dt.date
+    series: dict[str, int] = Field(default_factory=dict, sa_type=Json)
+    state: PriorState = Field(default=PriorState.WANTED, sa_type=words(PriorState))
+    arrived: int = 0
+    problem: str = ""
+    attempts: int = 0
+    next_try: dt.datetime | None = Field(default_factory=utc_now, sa_type=UtcDateTime)
+    created_at: dt.datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)

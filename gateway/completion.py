@@ -22,8 +22,9 @@ from gateway.completeness import ArchiveSays, Decision, Rules, SeriesFacts, Stud
 from gateway.database import read_scope, session_scope
 from gateway.errors import NotAllowed, NotFound
 from gateway.expected_count import archive_says
+from gateway.prior_studies import is_fetched_whole
 from gateway.quarantine import list_open, put_study_aside, settle
-from gateway.settings import Settings
+from gateway.settings import ForcePolicy, Settings
 from gateway.study_settings import Study as StudyRules
 from gateway.tables import Instance, InstanceRole, Outbox, QuarantineKind, Series, Study, StudyState
 from inference.contrasts import SeriesHeader
@@ -119,7 +120,12 @@ def _decide_on(session: Session, study_key: str, settings: Settings, now: dt.dat
     own = settings.study.of_source(study.source_ae)
     retry = dt.timedelta(seconds=own.retry_s)
     facts = study_facts(session, study, retry, archive_says(session, study, settings, now))
-    decision = decide(facts, rules_from(own), now)
+    rules = rules_from(own)
+    if is_fetched_whole(session, study):
+        # What a prior lacks nobody can send: it is left out at once, and no person is asked.
+        facts = dataclasses.replace(facts, force_at=min(facts.force_at, max(now, facts.quiet_until)))
+        rules = dataclasses.replace(rules, force_policy=ForcePolicy.DISCARD)
+    decision = decide(facts, rules, now)
     session.add(study)
     if decision.verdict in (Verdict.COMPLETE, Verdict.PRELIMINARY):
         return _close(session, study, {"by": "evidence", **decision.evidence})

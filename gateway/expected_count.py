@@ -8,13 +8,13 @@ archive that stays silent holds a study up for `study.count_wait_s` and never be
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
 from sqlmodel import Session, and_, col, func, or_, select
 
-from gateway.archive_query import Archive, ArchiveSilent, archive_at, archive_behind
+from gateway.archive_query import Archive, ArchivedSeries, ArchiveSilent, archive_at, archive_behind
 from gateway.archive_tables import ArchiveCount
 from gateway.column_types import utc_now
 from gateway.completeness import LOOK_AGAIN, ArchiveSays
@@ -56,13 +56,24 @@ def ask_archives(gateway: Gateway, limit: int = 20) -> int:
 def count_images(archive: Archive, study_instance_uid: str, received: Mapping[str, int]) -> dict[str, int] | None:
     """MR images in an archive by Series Instance UID; None where it does not know the study.
 
+    Raises:
+        ArchiveSilent: where the archive gives no proper answer.
+    """
+    found = archive.series(study_instance_uid)
+    return images_in(archive, study_instance_uid, found, received) if found else None
+
+
+def images_in(
+    archive: Archive, study_instance_uid: str, found: Sequence[ArchivedSeries], received: Mapping[str, int]
+) -> dict[str, int]:
+    """MR images in those series that an archive has described, by Series Instance UID.
+
     A series count may hold objects that are no images (spectra, raw data, presentation states). So where it is larger
     than what was received, the instances themselves are asked for and counted by SOP class.
 
     Raises:
         ArchiveSilent: where the archive gives no proper answer.
     """
-    found = archive.series(study_instance_uid)
     counts = {}
     for series in found:
         if series.modality != "MR":
@@ -73,7 +84,7 @@ def count_images(archive: Archive, study_instance_uid: str, received: Mapping[st
             if classes or stated is None:
                 stated = sum(1 for sop_class in classes if not sop_class or sop_class in _IMAGES)
         counts[uid] = stated
-    return counts if found else None
+    return counts
 
 
 def archive_says(session: Session, study: Study, settings: Settings, now: dt.datetime) -> ArchiveSays | None:
@@ -97,7 +108,7 @@ def _claim(gateway: Gateway, limit: int) -> list[_Question]:
     senders = [p.ae_title.strip() for p in settings.dicom.peers if p.query]
     if not senders:
         return []
-    quiet = dt.timedelta(seconds=settings.study.quiet_s)
+    quiet = dt.timedelta(seconds=settings.study.longest_quiet_s)
     unknown = or_(col(ArchiveCount.study_key).is_(None), col(ArchiveCount.asked_at) < col(Study.last_arrival))
     again = and_(col(Study.due).is_not(None), col(ArchiveCount.ask_at) <= now)
     due = (

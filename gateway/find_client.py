@@ -27,9 +27,9 @@ class FindArchive:
     local_ae_title: str
     peer: Peer
 
-    def studies(self, patient_id: str, issuer: str) -> list[ArchivedStudy]:
+    def studies(self, patient_id: str) -> list[ArchivedStudy]:
         keys = {
-            "QueryRetrieveLevel": "STUDY", "PatientID": patient_id, "IssuerOfPatientID": issuer,
+            "QueryRetrieveLevel": "STUDY", "PatientID": patient_id, "IssuerOfPatientID": "",
             "ModalitiesInStudy": "MR", "StudyInstanceUID": "", "StudyDate": "", "StudyDescription": "",
         }  # fmt: skip
         return [

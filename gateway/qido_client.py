@@ -23,8 +23,7 @@ class QidoArchive:
     url: str
     token_file: Path | None = None
 
-    def studies(self, patient_id: str, issuer: str) -> list[ArchivedStudy]:
-        del issuer  # no archive need match by it; what comes back states it
+    def studies(self, patient_id: str) -> list[ArchivedStudy]:
         wanted = [("PatientID", patient_id), ("ModalitiesInStudy", "MR")]
         wanted += [("includefield", tag) for tag in (_ISSUER, _STUDY_DESCRIPTION, _MODALITIES)]
         return [

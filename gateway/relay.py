@@ -5,9 +5,11 @@ from __future__ import annotations
 from sqlmodel import col, select
 
 from gateway.column_types import utc_now
+from gateway.completion import STUDY_JOB
 from gateway.context import Gateway
 from gateway.database import read_scope, session_scope
 from gateway.engine import Job, JobQueue
+from gateway.prior_studies import note_new_patient
 from gateway.tables import Outbox, Study, StudyState
 
 NO_PATIENT = "-"
@@ -28,7 +30,10 @@ def relay_outbox(gateway: Gateway, queue: JobQueue, limit: int = 50) -> int:
         with session_scope(gateway.database) as session:
             for row in rows:
                 _mark_sent(session.get(Outbox, row.id))
-                _mark_identified(session.get(Study, str(row.payload.get("study_key", ""))))
+                study = session.get(Study, str(row.payload.get("study_key", "")))
+                _mark_identified(study)
+                if study is not None and row.kind == STUDY_JOB:
+                    note_new_patient(session, study, gateway.settings)
     return len(rows)
 
 

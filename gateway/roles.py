@@ -16,6 +16,7 @@ from contextlib import contextmanager
 
 import structlog
 
+from gateway.associations import break_those_of_dead_receivers
 from gateway.column_types import utc_now
 from gateway.commitment import ask_for_commitment
 from gateway.completion import close_due_studies
@@ -35,6 +36,7 @@ from gateway.heartbeat import (
     silent_workers,
 )
 from gateway.relay import relay_outbox
+from gateway.priors import fetch_priors
 from gateway.settings import Settings
 from gateway.storage_scp import StorageScp
 
@@ -84,6 +86,7 @@ def run_work(settings: Settings, queues: Sequence[QueueName], supervised: bool =
 
     gateway = open_gateway(settings)
     gateway.keys  # noqa: B018 - made or found missing now, not in the middle of a study
+    break_those_of_dead_receivers(gateway.database)  # priors come in here too, over WADO-RS
     executor = claim_executor_name(settings.data_dir / "locks")
     engine = DbosEngine(settings.engine.url, executor.name, settings.engine.poll_s)
     with until_told_to_stop(supervised) as stop:
@@ -93,6 +96,7 @@ def run_work(settings: Settings, queues: Sequence[QueueName], supervised: bool =
             _every(CLOSER_S, lambda: _close_quiet_studies(gateway), stop, "closer"),
             _every(CLOSER_S, lambda: ask_archives(gateway), stop, "counts"),
             _every(CLOSER_S, lambda: relay_outbox(gateway, engine), stop, "relay"),
+            _every(COURIER_S, lambda: fetch_priors(gateway), stop, "priors"),
             _every(COURIER_S, lambda: deliver_due(gateway), stop, "courier"),
             _every(COURIER_S, lambda: ask_for_commitment(gateway), stop, "commitment"),
             _every(BEAT_S, lambda: engine.recover(silent_workers(gateway, executor.name)), stop, "takeover"),

@@ -171,7 +171,7 @@ class _Scripted:
     found: Sequence[ArchivedSeries]
     classes: Sequence[str] = ()
 
-    def studies(self, patient_id: str, issuer: str) -> list[ArchivedStudy]:
+    def studies(self, patient_id: str) -> list[ArchivedStudy]:
         raise ArchiveSilent("not asked here")
 
     def series(self, study_instance_uid: str) -> list[ArchivedSeries]:
