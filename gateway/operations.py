@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gateway import audit
 from gateway.arrivals import ArrivalRules
-from gateway.completion import complete_study
+from gateway.completion import complete_study, hold_study
 from gateway.context import Gateway
 from gateway.courier import replay
 from gateway.database import session_scope
@@ -21,6 +21,12 @@ def complete(gateway: Gateway, key_or_uid: str, actor: str) -> int:
     """Close a study as it is; returns its new revision."""
     with session_scope(gateway.database) as session:
         return complete_study(session, find_study(session, key_or_uid).study_key, actor)
+
+
+def hold(gateway: Gateway, key_or_uid: str, actor: str, on: bool = True) -> None:
+    """Hold a study back whatever its timer says, or let it go again."""
+    with session_scope(gateway.database) as session:
+        hold_study(session, find_study(session, key_or_uid).study_key, actor, on)
 
 
 def replay_study(gateway: Gateway, key_or_uid: str, actor: str) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from timepoint import __version__
-from timepoint.commands import demo, maintenance, models, records, service, tools
+from timepoint.commands import demo, maintenance, models, records, service, study_rules, tools
 
 app = typer.Typer(
     name="timepoint",
@@ -50,7 +50,7 @@ for _command in (
 ):
     app.command()(_command)
 for _group, _name in (
-    (records.studies, "studies"),
+    (study_rules.studies, "studies"),
     (records.patients, "patients"),
     (records.quarantine, "quarantine"),
     (records.jobs, "jobs"),

@@ -66,6 +66,12 @@ def complete(study_key: str, gateway: Open, user: Operator) -> dict[str, int]:
     return {"revision": operations.complete(gateway, study_key, user.name)}
 
 
+@router.post("/studies/{study_key}/hold")
+def hold(study_key: str, gateway: Open, user: Operator, on: bool = True) -> dict[str, bool]:
+    operations.hold(gateway, study_key, user.name, on)
+    return {"on_hold": on}
+
+
 @router.post("/studies/{study_key}/replay")
 def replay(study_key: str, gateway: Open, user: Operator) -> dict[str, str]:
     return {"done": operations.replay_study(gateway, study_key, user.name)}

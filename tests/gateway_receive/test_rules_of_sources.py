@@ -6,6 +6,7 @@ import datetime as dt
 from pathlib import Path
 
 import pytest
+from peers.indexed import FLAIR, add_patient, add_study
 from sqlmodel import select
 
 from gateway.arrivals import ArrivalRules, await_images
@@ -14,7 +15,7 @@ from gateway.completion import close_due_studies, rules_from
 from gateway.database import open_database, read_scope, session_scope, upgrade
 from gateway.errors import SettingsError
 from gateway.settings import ForcePolicy, Settings, load_settings
-from gateway.tables import Instance, Patient, Series, Study, StudyState
+from gateway.tables import Study, StudyState
 from longitudinal.types import Contrast
 
 RULES = """
@@ -80,29 +81,13 @@ def test_the_same_study_is_complete_from_one_sender_and_not_from_another(tmp_pat
     upgrade(engine)
     due = utc_now() - dt.timedelta(seconds=1)
     with session_scope(engine) as session:
-        patient = Patient(surrogate="0" * 32)
-        session.add(patient)
-        session.flush()
+        patient = add_patient(session)
         for uid, sender in (("1.1", "OUTPATIENT"), ("1.2", "PACS")):
-            study = Study(study_instance_uid=uid, source_ae=sender, patient_key=patient.patient_key, due=due,
-                          force_due=due + dt.timedelta(hours=1), instance_count=4)  # fmt: skip
-            session.add(study)
-            session.flush()
-            row = Series(study_key=study.study_key, series_instance_uid=f"{uid}.1", header={"words": "t2 flair"})
-            session.add(row)
-            session.flush()
-            for number in range(4):
-                session.add(_image(study, row, f"{uid}.1.{number}", number))
+            late = due + dt.timedelta(hours=1)
+            add_study(session, patient, uid, [FLAIR], source_ae=sender, due=due, force_due=late)
     closed = close_due_studies(engine, options)
     with read_scope(engine) as session:
         states = {s.source_ae: s.state for s in session.exec(select(Study))}
     assert len(closed) == 1
     assert states == {"OUTPATIENT": StudyState.COMPLETE, "PACS": StudyState.RECEIVING}
     engine.dispose()
-
-
-def _image(study: Study, series: Series, uid: str, number: int) -> Instance:
-    geometry = {"positions": [[0, 0, 5.0 * number]], "orientation": [1, 0, 0, 0, 1, 0], "number": number}
-    return Instance(sop_instance_uid=uid, sop_class_uid="1.2.840.10008.5.1.4.1.1.4", transfer_syntax_uid="1.2.840",
-                    study_key=study.study_key, series_id=series.id or 0, blob="0" * 64, dataset_sha256=uid,
-                    size_bytes=1, header=geometry)  # fmt: skip

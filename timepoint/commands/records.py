@@ -27,7 +27,8 @@ PatientArgument = Annotated[str, typer.Argument(metavar="PATIENT", help="Patient
 _STUDY_COLUMNS = ("study_key", "patient_key", "acquired", "state", "revision", "instances", "reason")
 
 
-def _actor() -> str:
+def actor() -> str:
+    """Who acts, for the audit trail."""
     return f"cli:{getpass.getuser()}"
 
 
@@ -91,7 +92,7 @@ def complete_study(study: StudyArgument, config: ConfigOption = None) -> None:
     gateway = gateway_from(config)
     from gateway.operations import complete
 
-    typer.echo(f"Closed as revision {complete(gateway, study, _actor())}.")
+    typer.echo(f"Closed as revision {complete(gateway, study, actor())}.")
 
 
 @studies.command("replay")
@@ -100,7 +101,7 @@ def replay_study(study: StudyArgument, config: ConfigOption = None) -> None:
     gateway = gateway_from(config)
     from gateway.operations import replay_study as act
 
-    typer.echo(act(gateway, study, _actor()))
+    typer.echo(act(gateway, study, actor()))
 
 
 @patients.command("list")
@@ -150,7 +151,7 @@ def opt_out(
     gateway = gateway_from(config)
     from gateway.operations import opt_out as act
 
-    act(gateway, patient, _actor(), out=not undo)
+    act(gateway, patient, actor(), out=not undo)
     typer.echo("Opted in again." if undo else "Opted out of every future export.")
 
 
@@ -167,7 +168,7 @@ def set_type(
 
     if tumour_type not in list(TumourType):
         stop(f"There is no tumour type {tumour_type!r}; types are {', '.join(TumourType)}.", WRONG_USE)
-    set_tumour_type(gateway, patient, TumourType(tumour_type), _actor())
+    set_tumour_type(gateway, patient, TumourType(tumour_type), actor())
     typer.echo(f"Tumour type is {tumour_type}.")
 
 
@@ -223,13 +224,13 @@ def resolve_quarantine(
     from gateway.quarantine_decisions import Action, Decision
 
     if decision == "complete":
-        typer.echo(f"The study goes on as revision {complete_item(gateway, key, _actor())}.")
+        typer.echo(f"The study goes on as revision {complete_item(gateway, key, actor())}.")
         return
     if decision not in list(Action):
         stop(f"--as takes complete, {', '.join(Action)}.", WRONG_USE)
     if decision == Action.ASSIGN and not patient_id:
         stop("--as assign needs --patient-id.", WRONG_USE)
-    resolve_item(gateway, key, Decision(Action(decision), _actor(), patient_id, issuer))
+    resolve_item(gateway, key, Decision(Action(decision), actor(), patient_id, issuer))
     typer.echo(f"Settled: {decision}.")
 
 
