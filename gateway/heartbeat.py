@@ -20,11 +20,12 @@ SILENT_AFTER = dt.timedelta(seconds=60)
 RECEIVER_SILENT_AFTER = dt.timedelta(seconds=6)
 
 
-def beat(gateway: Gateway, executor_id: str, role: str) -> None:
-    """Write the sign of life of this process."""
+def beat(gateway: Gateway, executor_id: str, role: str, indexed_until: dt.datetime | None = None) -> None:
+    """Write the sign of life of this process; a receiver also writes how far its index has followed."""
     with session_scope(gateway.database) as session:
         row = session.get(WorkerBeat, executor_id) or WorkerBeat(executor_id=executor_id)
         row.role, row.host, row.pid, row.at = role, socket.gethostname(), os.getpid(), utc_now()
+        row.indexed_until = indexed_until
         session.add(row)
 
 
@@ -45,6 +46,18 @@ def listening_since(gateway: Gateway) -> dt.datetime | None:
         rows = session.exec(select(WorkerBeat).where(WorkerBeat.role == "receive")).all()
     alive = [row.started_at for row in rows if utc_now() - row.at < RECEIVER_SILENT_AFTER]
     return max(alive, default=None)
+
+
+def indexed_until(gateway: Gateway) -> dt.datetime:
+    """The moment up to which everything that any living receiver acknowledged is in the rows.
+
+    It is the present for the closer of studies: images that lie in an inbox are not silence.
+    """
+    with read_scope(gateway.database) as session:
+        rows = session.exec(select(WorkerBeat).where(WorkerBeat.role == "receive")).all()
+    now = utc_now()
+    alive = [row.indexed_until or now for row in rows if now - row.at < RECEIVER_SILENT_AFTER]
+    return min(alive, default=now)
 
 
 def forget_the_dead(gateway: Gateway, role: str) -> None:

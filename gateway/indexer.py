@@ -54,6 +54,7 @@ class Indexer:
 
     With `gently` it leaves the processor to the receivers: it waits for a lull in the arrivals, two seconds at most,
     and runs at low priority. That is for receivers in other processes; in threads beside it they would wait for it.
+    `on_change` is called with `stopped` whenever that changes.
     """
 
     def __init__(self, receiver: Receiver, *, gently: bool) -> None:
@@ -63,6 +64,7 @@ class Indexer:
         self._stopping = False
         self._give_up_at = float("inf")
         self._stopped = False
+        self.on_change: Callable[[bool], None] = lambda _: None
         self._last_arrival = 0.0
         self._thread = threading.Thread(target=self._run, name="indexer", daemon=True)
 
@@ -142,17 +144,21 @@ class Indexer:
         except Retriable as problem:
             if not self._stopped:
                 _log.error("the index stands still", error=type(problem).__name__, reason=str(problem))
-            self._stopped = True
+                self._set_stopped(True)
             with self._changed:
                 self._changed.wait_for(lambda: self._stopping, _TRY_AGAIN_S)
             return
         if self._stopped:
             _log.info("the index goes on")
-        self._stopped = False
+            self._set_stopped(False)
         with self._changed:
             for _ in batch:
                 self._waiting.popleft()
             self._changed.notify_all()
+
+    def _set_stopped(self, stopped: bool) -> None:
+        self._stopped = stopped
+        self.on_change(stopped)
 
     def _write(self, batch: Sequence[_Arrived | _Ended]) -> None:
         first = batch[0]

@@ -31,12 +31,13 @@ from gateway.heartbeat import (
     RECEIVER_BEAT_S,
     beat,
     forget_the_dead,
+    indexed_until,
     leave,
     listening_since,
     silent_workers,
 )
-from gateway.relay import relay_outbox
 from gateway.priors import fetch_priors
+from gateway.relay import relay_outbox
 from gateway.settings import Settings
 from gateway.storage_scp import StorageScp
 
@@ -73,7 +74,7 @@ def run_receive(settings: Settings, supervised: bool = False) -> None:
         scp = StorageScp(settings, gateway.database, gateway.received)
         scp.start()
         _log.info("receiving", ae_title=settings.dicom.ae_title, port=scp.port)
-        beat_until(gateway, name, "receive", stop, RECEIVER_BEAT_S)
+        beat_until(gateway, name, "receive", stop, RECEIVER_BEAT_S, scp.indexed_until)
         scp.stop()
     leave(gateway, name)
 
@@ -85,8 +86,8 @@ def run_work(settings: Settings, queues: Sequence[QueueName], supervised: bool =
     from gateway.workflow import plans
 
     gateway = open_gateway(settings)
-    gateway.keys  # noqa: B018 - made or found missing now, not in the middle of a study
     break_those_of_dead_receivers(gateway.database)  # priors come in here too, over WADO-RS
+    gateway.keys  # noqa: B018 - made or found missing now, not in the middle of a study
     executor = claim_executor_name(settings.data_dir / "locks")
     engine = DbosEngine(settings.engine.url, executor.name, settings.engine.poll_s)
     with until_told_to_stop(supervised) as stop:
@@ -95,8 +96,8 @@ def run_work(settings: Settings, queues: Sequence[QueueName], supervised: bool =
         threads = [
             _every(CLOSER_S, lambda: _close_quiet_studies(gateway), stop, "closer"),
             _every(CLOSER_S, lambda: ask_archives(gateway), stop, "counts"),
-            _every(CLOSER_S, lambda: relay_outbox(gateway, engine), stop, "relay"),
             _every(COURIER_S, lambda: fetch_priors(gateway), stop, "priors"),
+            _every(CLOSER_S, lambda: relay_outbox(gateway, engine), stop, "relay"),
             _every(COURIER_S, lambda: deliver_due(gateway), stop, "courier"),
             _every(COURIER_S, lambda: ask_for_commitment(gateway), stop, "commitment"),
             _every(BEAT_S, lambda: engine.recover(silent_workers(gateway, executor.name)), stop, "takeover"),
@@ -116,14 +117,21 @@ def _close_quiet_studies(gateway: Gateway) -> None:
     since = listening_since(gateway)
     quiet = dt.timedelta(seconds=gateway.settings.study.longest_quiet_s)
     if since is not None and utc_now() - since >= quiet:
-        close_due_studies(gateway.database, gateway.settings)
+        close_due_studies(gateway.database, gateway.settings, indexed_until(gateway))
 
 
-def beat_until(gateway: Gateway, name: str, role: str, stop: threading.Event, every_s: float = BEAT_S) -> None:
-    """Write the sign of life of a role until it is told to stop."""
+def beat_until(
+    gateway: Gateway,
+    name: str,
+    role: str,
+    stop: threading.Event,
+    every_s: float = BEAT_S,
+    indexed: Callable[[], dt.datetime] | None = None,
+) -> None:
+    """Write the sign of life of a role until it is told to stop; `indexed` tells how far a receiver's index is."""
     while True:
         try:
-            beat(gateway, name, role)
+            beat(gateway, name, role, indexed() if indexed else None)
         except Retriable as error:
             _log.warning("no sign of life could be written", error=type(error).__name__)
         if stop.wait(every_s):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime as dt
 import socket
 import threading
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from types import MappingProxyType
@@ -22,7 +23,9 @@ from gateway.arrivals import ArrivalRules, Verdict, resume_timers
 from gateway.association_host import AssociationHost
 from gateway.associations import break_those_of_dead_receivers
 from gateway.blobs import BlobStore
+from gateway.column_types import utc_now
 from gateway.indexer import Indexer
+from gateway.receive_pool import ReceivePool
 from gateway.receiver import Receiver, rebuild_index
 from gateway.settings import Settings
 
@@ -40,7 +43,9 @@ class StorageScp:
         self.receiver = Receiver(database, received, ArrivalRules.from_settings(settings))
         self._settings = settings
         self._indexer = Indexer(self.receiver, gently=settings.dicom.processes > 0)
+        self._pool = ReceivePool(settings, self._indexer) if settings.dicom.processes else None
         self._host: AssociationHost | None = None
+        self._indexed_until = utc_now()
         self._listener: socket.socket | None = None
         self._thread: threading.Thread | None = None
         self._open = 0
@@ -59,7 +64,7 @@ class StorageScp:
     @property
     def open_associations(self) -> int:
         """Connections that are served at this moment."""
-        return self._open
+        return self._pool.connections if self._pool else self._open
 
     @property
     def accepts(self) -> bool:
@@ -68,11 +73,17 @@ class StorageScp:
 
     def indexed_until(self) -> dt.datetime:
         """Everything acknowledged before this moment is in the rows."""
-        return self._indexer.indexed_until()
+        now = utc_now()  # before the look: what is said meanwhile is later
+        if self._pool is None or not self._pool.unheard:
+            self._indexed_until = min(now, self._indexer.indexed_until())
+        return self._indexed_until
 
     def wait_until_indexed(self, timeout_s: float = 20.0) -> bool:
         """Return once everything acknowledged so far is in the rows; false when that took too long."""
-        return self._indexer.wait_until_indexed(timeout_s)
+        deadline = time.monotonic() + timeout_s
+        while self._pool is not None and self._pool.unheard and time.monotonic() < deadline:
+            time.sleep(0.005)
+        return self._indexer.wait_until_indexed(max(0.0, deadline - time.monotonic()))
 
     def start(self) -> None:
         """Index what a killed process left behind, give open studies a full quiet time, then listen.
@@ -88,19 +99,27 @@ class StorageScp:
         family = socket.AF_INET6 if ":" in dicom.host else socket.AF_INET
         self._listener = socket.create_server((dicom.host, dicom.port), family=family, backlog=_LISTEN_BACKLOG)
         self._indexer.start()
-        self._host = AssociationHost(self._settings, self.receiver.engine, self.receiver.blobs.folder, self._indexer)
+        if self._pool is not None:
+            self._indexer.on_change = self._pool.announce
+            self._pool.start()
+        else:
+            folder = self.receiver.blobs.folder
+            self._host = AssociationHost(self._settings, self.receiver.engine, folder, self._indexer)
         self._thread = threading.Thread(target=self._accept, args=[self._listener], name="storage-scp", daemon=True)
         self._thread.start()
 
     def stop(self, grace_s: float = 10.0) -> None:
         """Accept no more associations, let open ones finish for `grace_s`, then abort them; index what came."""
-        if self._listener is None or self._thread is None or self._host is None:
+        if self._listener is None or self._thread is None:
             return
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)  # ends `accept`
         self._thread.join()
         self._listener.close()
-        self._host.stop(grace_s)
+        if self._pool is not None:
+            self._pool.stop(grace_s)
+        if self._host is not None:
+            self._host.stop(grace_s)
         self._indexer.stop(grace_s)
         self._listener = None
 
@@ -113,13 +132,13 @@ class StorageScp:
             self._take(client, address)
 
     def _take(self, client: socket.socket, address: Any) -> None:
-        if self._host is None:
-            client.close()
-            return
-        with self._counting:
-            over_limit = self._open >= self._settings.dicom.max_associations
-            self._open += 1
-        self._host.serve(client, address, self._closed, over_limit=over_limit)
+        over_limit = self.open_associations >= self._settings.dicom.max_associations
+        if self._pool is not None:
+            self._pool.serve(client, address, over_limit=over_limit)
+        elif self._host is not None:
+            with self._counting:
+                self._open += 1
+            self._host.serve(client, address, self._closed, over_limit=over_limit)
 
     def _closed(self) -> None:
         with self._counting:

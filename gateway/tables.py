@@ -389,7 +389,10 @@ class OpenAssociation(Row, table=True):
 
 
 class WorkerBeat(Row, table=True):
-    """Sign of life of a process; work of one that fell silent is taken over."""
+    """Sign of life of a process; work of one that fell silent is taken over.
+
+    `indexed_until` of a receiver: everything that it acknowledged before this moment is in the rows.
+    """
 
     __tablename__ = "worker_beat"
 
@@ -399,3 +402,4 @@ class WorkerBeat(Row, table=True):
     pid: int = 0
     at: dt.datetime = Field(default_factory=utc_now, sa_type=UtcDateTime, index=True)
     started_at: dt.datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
+    indexed_until: dt.datetime | None = Field(default=None, sa_type=UtcDateTime)

@@ -13,7 +13,7 @@ from sqlmodel import select
 from gateway.context import Gateway, open_gateway
 from gateway.database import read_scope, session_scope
 from gateway.executor_name import claim_executor_name
-from gateway.heartbeat import beat, forget_the_dead, leave, listening_since, silent_workers
+from gateway.heartbeat import beat, forget_the_dead, indexed_until, leave, listening_since, silent_workers
 from gateway.scheduler import latest_slot, queue_slot
 from gateway.settings import Settings
 from gateway.tables import Outbox, WorkerBeat
@@ -91,4 +91,17 @@ def test_a_worker_that_fell_silent_is_seen_by_the_others(tmp_path: Path) -> None
         session.add(row)
     assert silent_workers(gateway, "w2") == ["w1"]
     assert silent_workers(gateway, "w1") == []
+    gateway.database.dispose()
+
+
+def test_what_the_index_has_not_followed_is_no_silence(tmp_path: Path) -> None:
+    gateway = _gateway(tmp_path)
+    now = dt.datetime.now(dt.UTC)
+    assert indexed_until(gateway) >= now
+    beat(gateway, "r1", "receive", now - dt.timedelta(minutes=2))
+    beat(gateway, "r2", "receive", now)
+    beat(gateway, "w1", "work")
+    assert indexed_until(gateway) == now - dt.timedelta(minutes=2)
+    leave(gateway, "r1")
+    assert indexed_until(gateway) == now
     gateway.database.dispose()

@@ -1,0 +1,82 @@
+"""A receiving process: serves the connections that the receiver hands over, and tells it what was stored.
+
+Started by `gateway.receive_pool` as `python -m gateway.receive_process DESCRIPTOR`; it ends with the receiver.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlparse
+
+from gateway.association_host import AssociationHost
+from gateway.associations import Carrier
+from gateway.blobs import RECEIVED
+from gateway.database import open_database
+from gateway.inbox import InboxFile
+from gateway.logs import configure_logging
+from gateway.receive_messages import CLOSED, ENDED, FINISH, SERVE, STOPPED, STORED, hear, say, stored_values
+from gateway.settings import Settings
+
+
+class _Line:
+    """The way to the index in the receiver."""
+
+    def __init__(self, receiver: socket.socket) -> None:
+        self._receiver = receiver
+        self.stopped = False
+
+    def stored(self, file: InboxFile, carrier: Carrier) -> None:
+        say(self._receiver, STORED, *stored_values(file, carrier))
+
+    def ended(self, carrier: Carrier, *, released: bool) -> None:
+        say(self._receiver, ENDED, {"key": carrier.key, "source_ae": carrier.source_ae}, released)
+
+    def closed(self) -> None:
+        with suppress(OSError):  # the receiver is gone, and this process ends
+            say(self._receiver, CLOSED)
+
+
+def main() -> None:
+    """Serve until told to finish, or until the receiver is gone."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # the receiver decides when
+    receiver = socket.socket(fileno=int(sys.argv[1]))
+    first = hear(receiver)
+    if first is None:
+        return
+    settings = Settings.model_validate_json(first[1][0])
+    configure_logging(settings.log)
+    line = _Line(receiver)
+    database = open_database(settings.database.url, settings.database.password_file)
+    folder = Path(unquote(urlparse(settings.storage.url).path)) / RECEIVED
+    _serve(receiver, line, AssociationHost(settings, database, folder, line))
+    sys.stdout.flush()
+    os._exit(0)  # threads that a peer still holds up would keep the process
+
+
+def _serve(receiver: socket.socket, line: _Line, host: AssociationHost) -> None:
+    grace_s = 0.0
+    while (message := hear(receiver)) is not None:
+        word, values, connection = message
+        if word == SERVE and connection is not None:
+            host.serve(connection, _address(values[0]), line.closed, over_limit=values[1])
+        elif word == STOPPED:
+            line.stopped = values[0]
+        elif word == FINISH:
+            grace_s = values[0]
+            break
+    host.stop(grace_s)
+
+
+def _address(value: list[Any]) -> tuple[Any, ...]:
+    return tuple(value)
+
+
+if __name__ == "__main__":
+    main()

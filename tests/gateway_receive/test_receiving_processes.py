@@ -1,0 +1,84 @@
+"""Associations shared out among processes: one index, one limit, and a process that dies takes nothing with it."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from gateway_receive.mr_images import mr_image, mr_study
+from gateway_receive.node import Node, make_node, wait_until
+from gateway_receive.senders import associate, send
+from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
+
+from gateway.tables import Instance, OpenAssociation, Study
+
+STUDY = "1.2.826.0.1.3680043.10.21"
+CONTEXTS = [(MRImageStorage, ExplicitVRLittleEndian)]
+
+
+@pytest.fixture
+def shared(tmp_path: Path) -> Node:
+    return make_node(tmp_path / "data", dicom={"processes": 2, "max_associations": 3})
+
+
+def children() -> set[int]:
+    """Receiving processes of this process."""
+    found = set()
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            status, command = (folder / "stat").read_text(), (folder / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if int(status.rpartition(")")[2].split()[1]) == os.getpid() and b"gateway.receive_process" in command:
+            found.add(int(folder.name))
+    return found
+
+
+def test_one_study_over_all_processes_and_one_limit(shared: Node) -> None:
+    images = mr_study(STUDY)
+    with shared.listening() as scp:
+        opened = [associate(scp.port, CONTEXTS) for _ in range(3)]
+        for order, image in enumerate(images):
+            assert opened[order % 3].send_c_store(image).Status == 0
+        one_more = associate(scp.port, CONTEXTS)
+        assert one_more.is_rejected
+        assert one_more.acceptor.primitive is not None
+        assert one_more.acceptor.primitive.result == 2  # transient: the sender tries again
+        for association in opened:
+            association.release()
+        wait_until(lambda: scp.open_associations == 0)
+        wait_until(lambda: not shared.rows(OpenAssociation))
+    assert shared.study().instance_count == 20
+    assert children() == set()
+
+
+def test_a_process_that_is_killed_is_replaced_and_its_association_broke_off(shared: Node) -> None:
+    images = mr_study(STUDY)
+    with shared.listening() as scp:
+        first, second = associate(scp.port, CONTEXTS), associate(scp.port, CONTEXTS)
+        assert first.send_c_store(images[0]).Status == second.send_c_store(images[1]).Status == 0
+        before = children()
+        os.kill(min(before), signal.SIGKILL)
+        wait_until(lambda: first.is_aborted or second.is_aborted)
+        wait_until(lambda: len([r for r in shared.rows(OpenAssociation) if r.broke_at]) == 1)
+        wait_until(lambda: len(children()) == 2 and children() != before)
+        assert send(scp.port, images[2:]) == [0] * 18
+        for association in (first, second):
+            if association.is_established:
+                association.release()
+    assert len(shared.rows(Instance)) == 20
+
+
+def test_processes_refuse_while_the_index_stands_still(shared: Node) -> None:
+    image = mr_image(study=STUDY, series=STUDY, number=1)
+    with shared.listening() as scp:
+        association = associate(scp.port, CONTEXTS)
+        assert scp._pool is not None
+        scp._pool.announce(True)
+        wait_until(lambda: association.send_c_store(image).Status == 0xA700)
+        scp._pool.announce(False)
+        wait_until(lambda: association.send_c_store(image).Status == 0)
+        association.release()
+    assert len(shared.rows(Study)) == 1
