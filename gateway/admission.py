@@ -28,7 +28,7 @@ class Admission:
         if self.dicom.allow_unknown_peers:
             return None
         if not self.dicom.peers:
-            return None if _is_loopback(address) else "no peers are listed, so only this machine may send"
+            return None if is_loopback(address) else "no peers are listed, so only this machine may send"
         named = [p for p in self.dicom.peers if p.ae_title.strip() == calling_ae.strip()]
         if not named:
             return "the calling AE title is not listed among dicom.peers"
@@ -55,5 +55,6 @@ def _plain(address: str) -> str:
     return str(mapped or parsed)
 
 
-def _is_loopback(address: str) -> bool:
+def is_loopback(address: str) -> bool:
+    """Whether an IP address is one of this machine alone."""
     return ipaddress.ip_address(_plain(address)).is_loopback

@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 
 import sqlalchemy as sa
 
 from deidentify.keys import KeyRing
+from gateway import archive_checks
 from gateway.client_tls import ClientTls
 from gateway.database import open_database, require_current
 from gateway.dimse_client import RemoteAe, echo
 from gateway.errors import DatabaseOutdated, TimepointError
-from gateway.query_client import find_is_answered, move_is_answered, offers_storage_commitment
-from gateway.settings import DestinationKind, Settings, Tls
+from gateway.findings import Finding as Finding
+from gateway.findings import Health as Health
+from gateway.settings import Settings, Tls
 from inference.model_folder import SHIPPED_MODELS, ModelFolderError, read_model_folder
 from timepoint_fhir.capability import shortcomings
 from timepoint_fhir.client import FhirClient
@@ -28,28 +28,11 @@ from timepoint_fhir.context import Write
 from timepoint_fhir.errors import FhirError
 
 
-class Health(StrEnum):
-    """How a check came out."""
-
-    OK = "ok"
-    WARNING = "warning"
-    FAILURE = "failure"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """The outcome of one check; `remedy` is what to do where it is not ok."""
-
-    check: str
-    health: Health
-    detail: str
-    remedy: str = ""
-
-
 def examine(settings: Settings) -> list[Finding]:
     """Run every check, in the order in which a result passes what they look at."""
     checks: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
-        _database, _disk, _keys, _models, _device, _receiver, _peers, _destinations, _fhir,
+        _database, _disk, _keys, _models, _device, _receiver, archive_checks.peers, archive_checks.priors,
+        archive_checks.destinations, _fhir,
     )  # fmt: skip
     return [finding for check in checks for finding in check(settings)]
 
@@ -64,6 +47,7 @@ def pacs_settings(settings: Settings) -> list[str]:
         f"Accept C-STORE of Segmentation and Comprehensive 3D SR objects from AE title {dicom.ae_title}.",
         f"Do not route objects back that came from AE title {dicom.ae_title} (they would be ignored).",
     ]
+    lines.extend(archive_checks.what_to_ask_for(settings))
     if not dicom.peers:
         lines.append(
             "Here: list the PACS under dicom.peers (AE title and host); until then only this machine may send."
@@ -162,50 +146,6 @@ def _own_tls(tls: Tls | None) -> ClientTls | None:
     return ClientTls(
         certificate_file=tls.certificate_file, key_file=tls.key_file, ca_file=tls.ca_file, check_host=False
     )
-
-
-def _peers(settings: Settings) -> Iterator[Finding]:
-    if not settings.dicom.peers:
-        yield Finding("peers", Health.OK, "none listed: only this machine may send")
-    for peer in settings.dicom.peers:
-        remote = RemoteAe.of(peer)
-        problem = echo(settings.dicom.ae_title, remote)
-        name = f"peer {peer.name or peer.ae_title}: C-ECHO"
-        if problem:
-            yield Finding(name, Health.WARNING, problem, "A node that only sends need not answer.")
-        else:
-            yield Finding(name, Health.OK, "answers")
-
-
-def _destinations(settings: Settings) -> Iterator[Finding]:
-    dicom = [d for d in settings.destinations if d.kind is DestinationKind.DICOM]
-    if not dicom:
-        yield Finding("destinations", Health.WARNING, "no DICOM destination", "List the PACS under destinations.")
-    for d in dicom:
-        remote = RemoteAe.of(d)
-        problem = echo(settings.dicom.ae_title, remote)
-        if problem:
-            remedy = f"Ask the PACS to know AE title {settings.dicom.ae_title}; check ae_title, host and port."
-            yield Finding(f"{d.name}: C-ECHO", Health.FAILURE, problem, remedy)
-            continue
-        yield Finding(f"{d.name}: C-ECHO", Health.OK, "answers")
-        yield from _services(settings, d.name, remote, d.commitment == "required")
-
-
-def _services(settings: Settings, name: str, remote: RemoteAe, commitment_required: bool) -> Iterator[Finding]:
-    local = settings.dicom.ae_title
-    for service, problem, remedy in (
-        ("C-FIND", find_is_answered(local, remote), "Without C-FIND, image counts cannot be compared."),
-        ("C-MOVE", move_is_answered(local, remote), f"Let the PACS know {local} as a C-MOVE destination."),
-    ):
-        health = Health.WARNING if problem else Health.OK
-        yield Finding(f"{name}: {service}", health, problem or "answers", remedy if problem else "")
-    problem = offers_storage_commitment(local, remote)
-    if problem:
-        health = Health.FAILURE if commitment_required else Health.WARNING
-        yield Finding(f"{name}: storage commitment", health, problem, "Ask for it, or set commitment to waived.")
-    else:
-        yield Finding(f"{name}: storage commitment", Health.OK, "offered")
 
 
 def _fhir(settings: Settings) -> Iterator[Finding]:

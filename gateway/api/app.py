@@ -9,7 +9,9 @@ from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
 
 from gateway.api.access import Gatekeeper
+from gateway.api.identity_routes import router as identity_router
 from gateway.api.metrics import render_metrics
+from gateway.api.priors import router as priors_router
 from gateway.api.routes import router
 from gateway.api.stow import router as stow_router
 from gateway.context import Gateway
@@ -44,6 +46,8 @@ def create_app(gateway: Gateway, queue: JobQueue) -> FastAPI:
     app.state.gateway, app.state.queue = gateway, queue
     app.state.gatekeeper = Gatekeeper(gateway.settings.web)
     app.include_router(router)
+    app.include_router(identity_router)
+    app.include_router(priors_router)
     app.include_router(stow_router)
     app.add_exception_handler(TimepointError, _explain)
     app.add_exception_handler(HTTPException, _refuse)

@@ -10,15 +10,16 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Depends, Query, Request
 from sqlmodel import Session, col, select
 
-from gateway import audit, operations, overview
+from gateway import audit, identity_operations, operations, overview
 from gateway.api.access import Operator, User, Viewer
 from gateway.context import Gateway
 from gateway.database import read_scope, session_scope
+from gateway.delivery_progress import to_be_committed
 from gateway.engine import JobQueue
 from gateway.export import export_histories
 from gateway.quarantine import list_open, show
 from gateway.quarantine_decisions import ALLOWED, Action, Decision
-from gateway.tables import Delivery, DeliveryState, ExportLedger, Quarantine, StudyState
+from gateway.tables import Delivery, DeliveryState, ExportLedger, Quarantine, QuarantineKind, StudyState
 from inference.model_folder import SHIPPED_MODELS
 from longitudinal.histories import Patient
 
@@ -100,15 +101,16 @@ def forecast(patient_key: str, gateway: Open, user: Viewer) -> dict[str, Any]:
 
 
 @router.get("/quarantine")
-def quarantine(gateway: Open, _user: Viewer) -> list[dict[str, Any]]:
+def quarantine(gateway: Open, _user: Viewer, kind: QuarantineKind | None = None) -> list[dict[str, Any]]:
     with read_scope(gateway.database) as session:
-        return [_item(row) for row in list_open(session)]
+        return [_item(row) for row in list_open(session, kind=kind)]
 
 
 @router.get("/quarantine/{key}")
-def quarantine_item(key: str, gateway: Open, _user: Viewer) -> dict[str, Any]:
+def quarantine_item(key: str, gateway: Open, user: Viewer) -> dict[str, Any]:
+    compared = identity_operations.show_decision(gateway, key, user.name)
     with read_scope(gateway.database) as session:
-        return _item(show(session, key))
+        return {**_item(show(session, key)), "compared": compared}
 
 
 @router.post("/quarantine/{key}/complete")
@@ -155,14 +157,25 @@ def retry_job(job_id: str, queue: Queue, _user: Operator) -> dict[str, str]:
 
 @router.get("/destinations")
 def destinations(gateway: Open, _user: Viewer) -> list[dict[str, Any]]:
-    """Every destination with the number of objects that wait for it or were given up."""
+    """Every destination with the number of objects that wait for it, that it holds but has not committed, or that were
+    given up."""
     with read_scope(gateway.database) as session:
         waiting = _deliveries(session, DeliveryState.PENDING)
         failed = _deliveries(session, DeliveryState.FAILED)
+        held = _deliveries(session, DeliveryState.DELIVERED)
+    to_commit = to_be_committed(gateway.settings)
     named = [{"name": d.name, "kind": d.kind.value} for d in gateway.settings.destinations]
     if gateway.settings.fhir.base_url:
         named.append({"name": "fhir", "kind": "fhir"})
-    return [{**d, "waiting": waiting.count(d["name"]), "failed": failed.count(d["name"])} for d in named]
+    return [
+        {
+            **d,
+            "waiting": waiting.count(d["name"]),
+            "uncommitted": held.count(d["name"]) if d["name"] in to_commit else 0,
+            "failed": failed.count(d["name"]),
+        }
+        for d in named
+    ]
 
 
 def _deliveries(session: Session, state: DeliveryState) -> list[str]:
