@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from timepoint import __version__
-from timepoint.commands import demo, maintenance, models, records, service, study_rules, tools
+from timepoint.commands import demo, maintenance, models, priors, records, service, study_rules, tools
 
 app = typer.Typer(
     name="timepoint",
@@ -53,6 +53,7 @@ for _group, _name in (
     (study_rules.studies, "studies"),
     (records.patients, "patients"),
     (records.quarantine, "quarantine"),
+    (priors.priors, "priors"),
     (records.jobs, "jobs"),
     (tools.simulate, "simulate"),
     (models.models, "models"),
