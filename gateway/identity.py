@@ -143,7 +143,12 @@ def accept_merged(session: Session, study: Study, who: PatientId | None) -> bool
 
 
 def patient_key_of(session: Session, who: PatientId) -> str:
-    """The key of the person behind an identifier, made at first contact; merged records lead to the survivor.
+    """The key of the person behind an identifier, made at first contact; merged records lead to the survivor."""
+    return survivor_of(session, first_contact(session, who))
+
+
+def first_contact(session: Session, who: PatientId) -> str:
+    """The record that an identifier came with, whatever it was merged into since; made where there is none.
 
     Safe against any number of simultaneous first contacts: the unique key of `patient_identifier` decides, and whoever
     loses takes the winner's person.
@@ -160,7 +165,7 @@ def patient_key_of(session: Session, who: PatientId) -> str:
         known = _find(session, who)
     if known is None:
         raise IdentityConflict("The identifier disappeared while it was being recorded.")
-    return survivor_of(session, known)
+    return known
 
 
 def survivor_of(session: Session, patient_key: str) -> str:

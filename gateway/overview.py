@@ -11,6 +11,7 @@ from sqlmodel import Session, col, func, select
 
 from gateway.errors import NotFound
 from gateway.object_names import BUNDLE, FORECAST, REPORT, SEG
+from gateway.ownership import opted_out
 from gateway.results import read_result
 from gateway.tables import Delivery, Patient, Quarantine, Series, Study, StudyState, TimePoint
 from gateway.values import result_to_json
@@ -172,7 +173,7 @@ def _delivered(session: Session, study: Study) -> dict[str, Any]:
 
 
 def list_patients(session: Session) -> list[dict[str, Any]]:
-    """One line for each patient who was not merged away."""
+    """One line for each patient who has studies here and was not merged away."""
     counted = (
         select(TimePoint.patient_key, func.count(), func.min(TimePoint.acquired), func.max(TimePoint.acquired))
         .where(col(TimePoint.current).is_(True))
@@ -180,8 +181,14 @@ def list_patients(session: Session) -> list[dict[str, Any]]:
     )
     points = {key: (count, first, last) for key, count, first, last in session.exec(counted).all()}
     patients = session.exec(
-        select(Patient).where(col(Patient.merged_into).is_(None)).order_by(col(Patient.created_at))
+        select(Patient)
+        .where(
+            col(Patient.merged_into).is_(None),
+            col(Patient.patient_key).in_(select(Study.patient_key).where(col(Study.patient_key).is_not(None))),
+        )
+        .order_by(col(Patient.created_at))
     ).all()
+    merged = session.exec(select(Patient.merged_into, Patient.patient_key).order_by(col(Patient.patient_key))).all()
     lines = []
     for patient in patients:
         count, first, last = points.get(patient.patient_key, (0, None, None))
@@ -189,7 +196,8 @@ def list_patients(session: Session) -> list[dict[str, Any]]:
             {
                 "patient_key": patient.patient_key,
                 "tumour_type": patient.tumour_type,
-                "opted_out": patient.opted_out,
+                "opted_out": opted_out(session, patient.patient_key),
+                "merged": [key for into, key in merged if into == patient.patient_key],
                 "time_points": count,
                 "first": first.isoformat() if first else None,
                 "last": last.isoformat() if last else None,
@@ -216,7 +224,9 @@ def show_patient(session: Session, patient_key: str) -> dict[str, Any]:
     return {
         "patient_key": patient_key,
         "tumour_type": patient.tumour_type,
-        "opted_out": patient.opted_out,
+        "opted_out": opted_out(session, patient_key),
+        "merged_into": patient.merged_into,
+        "merged": sorted(session.exec(select(Patient.patient_key).where(Patient.merged_into == patient_key)).all()),
         "studies": [{"study_key": s.study_key, "state": s.state.value, "result": _result(session, s)} for s in rows],
     }
 

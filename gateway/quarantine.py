@@ -25,6 +25,8 @@ REMEDIES: Mapping[QuarantineKind, str] = {
     QuarantineKind.CONFLICTING_PATIENT: "Discard the instance, or release it when both IDs are the same person.",
     QuarantineKind.INCOMPLETE: "Have the missing series sent, complete the study as it is, or discard it.",
     QuarantineKind.UNUSABLE: "Correct the cause and replay the study, or discard it.",
+    QuarantineKind.PATIENT_MERGE: "Compare both records: merge them when they are one person, or discard the request.",
+    QuarantineKind.HL7_MESSAGE: "Correct the sender, or merge the records here; discard this copy.",
 }
 
 
@@ -79,9 +81,13 @@ def stop_study(study: Study, reason: str) -> None:
     study.state, study.reason, study.due, study.force_due = StudyState.QUARANTINED, reason, None, None
 
 
-def list_open(session: Session, study_key: str | None = None) -> Sequence[Quarantine]:
-    """What is undecided, oldest first; of one study where `study_key` is given."""
+def list_open(
+    session: Session, study_key: str | None = None, kind: QuarantineKind | None = None
+) -> Sequence[Quarantine]:
+    """What is undecided, oldest first; of one study, or of one kind, where they are given."""
     query = select(Quarantine).where(col(Quarantine.resolved_at).is_(None))
+    if kind is not None:
+        query = query.where(Quarantine.kind == kind)
     if study_key is not None:
         query = query.where(Quarantine.study_key == study_key)
     return session.exec(query.order_by(col(Quarantine.created_at), col(Quarantine.quarantine_key))).all()

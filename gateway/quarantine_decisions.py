@@ -5,6 +5,7 @@
   completeness.
 - `replace`: the new copy takes the place of the stored instance of the same UID.
 - `assign`: the study belongs to the given patient ID and issuer.
+- `merge`: two records are one person, as an HL7 message or an identity server said.
 
 When nothing else of the study is undecided, its quiet time starts again and the next revision follows.
 """
@@ -26,6 +27,7 @@ from gateway.column_types import utc_now
 from gateway.errors import NotAllowed
 from gateway.identity import PatientId, patient_key_of
 from gateway.instance_facts import NotIndexable, read_facts
+from gateway.merges import merge
 from gateway.part10 import EncodedInstance, read_part10
 from gateway.quarantine import list_open, settle, show
 from gateway.tables import Instance, Quarantine, QuarantineKind, Study, StudyState
@@ -38,6 +40,7 @@ class Action(StrEnum):
     RELEASE = "release"
     REPLACE = "replace"
     ASSIGN = "assign"
+    MERGE = "merge"
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,8 @@ ALLOWED: Mapping[QuarantineKind, frozenset[Action]] = MappingProxyType(
         QuarantineKind.MISSING_PATIENT_ID: frozenset({Action.DISCARD, Action.ASSIGN}),
         QuarantineKind.INCOMPLETE: frozenset(_STUDY_LEVEL),
         QuarantineKind.UNUSABLE: frozenset(_STUDY_LEVEL),
+        QuarantineKind.PATIENT_MERGE: frozenset({Action.DISCARD, Action.MERGE}),
+        QuarantineKind.HL7_MESSAGE: frozenset(_BAD_BYTES),
     }
 )
 """Which decisions a kind of item admits. An incomplete study is completed with `timepoint studies complete`."""
@@ -138,8 +143,18 @@ def _assign(case: _Case) -> None:
     case.study.patient_key = patient_key_of(case.session, PatientId(who.patient_id, who.issuer))
 
 
+def _merge(case: _Case) -> None:
+    merge(case.session, case.item.detail["surviving"], case.item.detail["retired"], case.decision.actor)
+
+
 _EFFECTS: Mapping[Action, Callable[[_Case], None]] = MappingProxyType(
-    {Action.DISCARD: _discard, Action.RELEASE: _release, Action.REPLACE: _replace, Action.ASSIGN: _assign}
+    {
+        Action.DISCARD: _discard,
+        Action.RELEASE: _release,
+        Action.REPLACE: _replace,
+        Action.ASSIGN: _assign,
+        Action.MERGE: _merge,
+    }
 )
 
 

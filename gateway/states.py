@@ -57,3 +57,5 @@ class QuarantineKind(StrEnum):
     CONFLICTING_PATIENT = "conflicting-patient"
     INCOMPLETE = "incomplete"
     UNUSABLE = "unusable"
+    PATIENT_MERGE = "patient-merge"
+    HL7_MESSAGE = "hl7-message"

@@ -8,7 +8,18 @@ from typing import Annotated
 import typer
 
 from timepoint import __version__
-from timepoint.commands import demo, maintenance, models, priors, records, service, study_rules, tools
+from timepoint.commands import (
+    demo,
+    identity,
+    maintenance,
+    models,
+    priors,
+    records,
+    service,
+    storage,
+    study_rules,
+    tools,
+)
 
 app = typer.Typer(
     name="timepoint",
@@ -40,6 +51,7 @@ for _command in (
     service.receive,
     service.work,
     service.web,
+    service.hl7,
     service.doctor,
     tools.deidentify,
     tools.segment,
@@ -58,8 +70,11 @@ for _group, _name in (
     (tools.simulate, "simulate"),
     (models.models, "models"),
     (maintenance.db, "db"),
+    (storage.storage, "storage"),
 ):
     app.add_typer(_group, name=_name)
+
+identity.add_to(records.patients, records.studies)
 
 
 def main() -> None:

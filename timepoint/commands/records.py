@@ -113,7 +113,7 @@ def list_patients(config: ConfigOption = None, as_json: JsonOption = False) -> N
 
     with read_scope(gateway.database) as session:
         lines = overview.list_patients(session)
-    columns = ("patient_key", "tumour_type", "time_points", "first", "last", "opted_out")
+    columns = ("patient_key", "tumour_type", "time_points", "first", "last", "opted_out", "merged")
     _show(lines, columns, "Patients", as_json)
 
 
@@ -137,6 +137,10 @@ def show_patient(patient: PatientArgument, config: ConfigOption = None, as_json:
             rows.append(
                 [context["order"], context["acquired"], lesion["tracking_id"], *_volumes(lesion), lesion["response"]]
             )
+    if found["merged_into"]:
+        typer.echo(f"This record is part of {found['merged_into']}.")
+    elif found["merged"]:
+        typer.echo(f"Merged into this record: {', '.join(found['merged'])}.")
     columns = ["#", "acquired", "lesion", "whole ml", "core ml", "enhancing ml", "response"]
     show_table(f"Patient {patient} - AI results, not verified", columns, rows)
 
@@ -173,14 +177,21 @@ def set_type(
 
 
 @quarantine.command("list")
-def list_quarantine(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+def list_quarantine(
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+    kind: Annotated[str | None, typer.Option("--kind", help="Only items of this kind.")] = None,
+) -> None:
     """List what waits for a decision, the oldest first."""
     gateway = gateway_from(config)
     from gateway.database import read_scope
     from gateway.quarantine import list_open
+    from gateway.tables import QuarantineKind
 
+    if kind is not None and kind not in list(QuarantineKind):
+        stop(f"There is no kind {kind!r}; kinds are {', '.join(QuarantineKind)}.", WRONG_USE)
     with read_scope(gateway.database) as session:
-        lines = [_item(row) for row in list_open(session)]
+        lines = [_item(row) for row in list_open(session, kind=QuarantineKind(kind) if kind else None)]
     _show(lines, ("key", "kind", "study_key", "reason", "remedy"), "Quarantine", as_json)
 
 
@@ -190,13 +201,15 @@ def show_quarantine(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show one item."""
+    """Show one item; one about identity with the patient values to compare."""
     gateway = gateway_from(config)
     from gateway.database import read_scope
+    from gateway.identity_operations import show_decision
     from gateway.quarantine import show
 
+    compared = show_decision(gateway, key, actor())
     with read_scope(gateway.database) as session:
-        item = _item(show(session, key))
+        item = {**_item(show(session, key)), "compared": compared}
     if as_json:
         show_json(item)
     else:
@@ -211,7 +224,8 @@ def resolve_quarantine(
         typer.Option(
             "--as",
             help="complete: go on with the study as it is; release: it belongs there after all, look again; replace: "
-            "take the new copy; assign: give the study a patient; discard: leave it out (its bytes stay kept).",
+            "take the new copy; assign: give the study a patient; merge: both records are one person; discard: leave "
+            "it out (its bytes stay kept).",
         ),
     ],
     patient_id: Annotated[str, typer.Option("--patient-id", help="assign: the patient ID.")] = "",

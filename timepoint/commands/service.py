@@ -25,13 +25,13 @@ def serve(
     from gateway.context import open_gateway
     from gateway.heartbeat import forget_the_dead
     from gateway.roles import until_told_to_stop
-    from gateway.supervisor import run_all_roles
+    from gateway.supervisor import ROLES, run_all_roles
 
     gateway = open_gateway(settings)  # schema and signs of life are put in order once, before the roles start
     forget_the_dead(gateway, "receive")
     gateway.database.dispose()
     with until_told_to_stop(supervised=False) as told:
-        run_all_roles(config, told)
+        run_all_roles(config, told, (*ROLES, "hl7") if settings.hl7.enabled else ROLES)
 
 
 def receive(config: ConfigOption = None, supervised: SupervisedOption = False) -> None:
@@ -66,6 +66,14 @@ def web(config: ConfigOption = None, supervised: SupervisedOption = False) -> No
     from gateway.api.server import run_web
 
     run_web(settings, supervised)
+
+
+def hl7(config: ConfigOption = None, supervised: SupervisedOption = False) -> None:
+    """Listen for HL7 v2 messages about patients (ADT over MLLP)."""
+    settings = settings_from(config)
+    from gateway.hl7.role import run_hl7
+
+    run_hl7(settings, supervised)
 
 
 def doctor(config: ConfigOption = None, as_json: JsonOption = False) -> None:
