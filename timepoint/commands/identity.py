@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from timepoint.commands.options import ConfigOption, JsonOption, actor, gateway_from
+from timepoint.commands.options import ConfigOption, JsonOption, gateway_from
+from timepoint.commands.records import actor
 from timepoint.output import WRONG_USE, show_json, show_table, stop
 
 IssuerOption = Annotated[str, typer.Option("--issuer", help="Issuer of the patient ID.")]
