@@ -16,6 +16,7 @@ from gateway.database import insert_or_ignore, session_scope
 from gateway.identity import IssuerRules, PatientId, accept_merged, agree, patient_key_of
 from gateway.instance_facts import Identity, InstanceFacts
 from gateway.quarantine import Finding, keep, list_open, put_study_aside, settle, stop_study
+from gateway.retention_tables import ReleasedImage
 from gateway.settings import Settings
 from gateway.sop_classes import ACCEPTED
 from gateway.tables import Instance, InstanceRole, QuarantineKind, Series, Study, StudyState
@@ -140,8 +141,18 @@ def _known_copy(session: Session, stored: StoredInstance) -> Outcome | None:
     if known is None:
         return None
     if known.dataset_sha256 == stored.dataset_sha256:
+        _hold_again(session, known, stored)
         return Outcome(Verdict.DUPLICATE, study_key=known.study_key)
     return _conflicting_copy(session, stored, known)
+
+
+def _hold_again(session: Session, known: Instance, stored: StoredInstance) -> None:
+    """An image whose bytes were deleted by retention has been received once more: it is held again."""
+    released = session.get(ReleasedImage, known.id)
+    if released is not None:
+        known.blob, known.received_at = stored.blob, utc_now()
+        session.add(known)
+        session.delete(released)
 
 
 def _study_of(session: Session, stored: StoredInstance) -> Study:

@@ -13,7 +13,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from deidentify.keys import KeyRing
-from gateway import archive_checks
+from gateway import archive_checks, storage_checks
 from gateway.client_tls import ClientTls
 from gateway.database import open_database, require_current
 from gateway.dimse_client import RemoteAe, echo
@@ -31,8 +31,8 @@ from timepoint_fhir.errors import FhirError
 def examine(settings: Settings) -> list[Finding]:
     """Run every check, in the order in which a result passes what they look at."""
     checks: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
-        _database, _disk, _keys, _models, _device, _receiver, archive_checks.peers, archive_checks.priors,
-        archive_checks.destinations, _fhir,
+        _database, _disk, storage_checks.stored_files, _keys, _models, _device, _receiver, archive_checks.peers,
+        archive_checks.priors, archive_checks.destinations, _fhir,
     )  # fmt: skip
     return [finding for check in checks for finding in check(settings)]
 

@@ -1,4 +1,4 @@
-"""Housekeeping: sweep what killed processes left behind. Nothing that anything refers to is touched."""
+"""Housekeeping: sweep what killed processes left behind, and delete what has been kept long enough."""
 
 from __future__ import annotations
 
@@ -8,21 +8,25 @@ from pathlib import Path
 
 import structlog
 
+from gateway import retention
 from gateway.context import Gateway
 from gateway.engine import Arguments
+from gateway.retention_plan import days_of
 
 OLD_S = 24 * 3600.0
 _log = structlog.get_logger()
 
 
 def run(gateway: Gateway, arguments: Arguments) -> None:
-    """Remove unfinished files of the object stores and partial folders of the research zone older than a day."""
+    """Remove unfinished files of the object stores and partial folders of the research zone older than a day; then
+    whatever `[retention]` says (nothing by default)."""
     del arguments
     files = gateway.received.remove_unfinished() + gateway.results.remove_unfinished()
     folders = [folder for folder in _partial_folders(gateway) if time.time() - folder.stat().st_mtime > OLD_S]
     for folder in folders:
         shutil.rmtree(folder)
-    _log.info("housekeeping", unfinished_files=files, partial_folders=len(folders))
+    removals = retention.apply(gateway) if any(days is not None for days in days_of(gateway.settings).values()) else []
+    _log.info("housekeeping", unfinished_files=files, partial_folders=len(folders), removals=len(removals))
 
 
 def _partial_folders(gateway: Gateway) -> list[Path]:

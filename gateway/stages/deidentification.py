@@ -22,6 +22,7 @@ from gateway.database import read_scope
 from gateway.engine import Arguments
 from gateway.errors import NotFound
 from gateway.rehoming import rehomings
+from gateway.retention_tables import ReleasedImage
 from gateway.stages.progress import advance, key_and_revision, require_study, set_aside
 from gateway.tables import Instance, InstanceRole, Patient, QuarantineKind, StudyState
 
@@ -30,10 +31,12 @@ _log = structlog.get_logger()
 
 @dataclass(frozen=True)
 class StudyImages:
-    """The original MR images of a study: blob files, and whose they are."""
+    """The original MR images of a study: blob files, and whose they are. The files of `released` images hold their
+    headers only: their pixels were deleted by retention."""
 
     surrogate: bytes
     files: tuple[Path, ...]
+    released: int = 0
 
 
 def research_study(gateway: Gateway, study_key: str, revision: int) -> Path:
@@ -53,12 +56,16 @@ def original_images(gateway: Gateway, study_key: str) -> StudyImages:
         if patient is None:
             raise NotFound(f"study {study_key} has no patient")
         instances = session.exec(
-            select(Instance)
+            select(Instance, ReleasedImage.header_blob)
+            .outerjoin(ReleasedImage, col(ReleasedImage.instance_id) == col(Instance.id))
             .where(Instance.study_key == study_key, Instance.role == InstanceRole.IMAGE)
             .order_by(col(Instance.sop_instance_uid))
         ).all()
         surrogate = bytes.fromhex(patient.surrogate)
-    return StudyImages(surrogate, tuple(gateway.received.path(i.blob) for i in instances))
+    files = [
+        gateway.results.path(header) if header else gateway.received.path(image.blob) for image, header in instances
+    ]
+    return StudyImages(surrogate, tuple(files), sum(1 for _, header in instances if header))
 
 
 def run(gateway: Gateway, arguments: Arguments) -> None:
@@ -67,10 +74,20 @@ def run(gateway: Gateway, arguments: Arguments) -> None:
     study_key, revision = key_and_revision(arguments)
     target = research_study(gateway, study_key, revision)
     if not target.exists():
+        images = original_images(gateway, study_key)
+        if images.released:
+            raise set_aside(
+                gateway,
+                study_key,
+                revision,
+                QuarantineKind.UNUSABLE,
+                f"The pixels of {images.released} of {len(images.files)} images were deleted when their time was over.",
+                "Have the whole study sent again, then complete it; or discard the new images.",
+            )
         partial = target.with_name(f"{target.name}.partial-{os.getpid()}")
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        refusals = _write_all(gateway, original_images(gateway, study_key), partial)
+        refusals = _write_all(gateway, images, partial)
         for refusal in refusals:
             _log.warning("series left out of the research zone", study_key=study_key, code=refusal.code.value)
         if not any(partial.iterdir()):

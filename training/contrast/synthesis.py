@@ -17,7 +17,7 @@ from inference.brain import normalise
 from inference.pixel_contrast import CLASSES, GRID_MM, SHAPE, framed
 from longitudinal.types import Contrast
 from training.brain.heads import FIRST_EXTRACEREBRAL
-from training.brain.synthesis import BRIGHTEST, FACTOR, KNOWN, Synthesiser, TorchHead
+from training.brain.synthesis import BRIGHTEST, FACTOR, KNOWN, Synthesiser
 from training.simulate.anatomy import Tissue
 from training.simulate.mr import TISSUE_SIGNAL
 
@@ -64,26 +64,26 @@ class ContrastSynthesiser(Synthesiser):
     blur_share = 0.15
     most_noise = 0.03
 
-    def labelled(self) -> tuple[Tensor, int]:
-        """One image, float32 `SHAPE`, and its index in `CLASSES`, all classes alike often."""
-        label = self._integer(0, len(CLASSES))
-        return self.image_of(CLASSES[label]), label
-
-    def image_of(self, contrast: Contrast | None) -> Tensor:
-        """A random head in this contrast, as `inference.pixel_contrast.network_input` would show it."""
+    def labelled(self, count: int) -> list[tuple[Tensor, int]]:
+        """Images of one head, float32 `SHAPE`, each with its index in `CLASSES`, all classes alike often."""
         head = self._heads[self._integer(0, len(self._heads))]
+        classes, within = self._placed(head, SHAPE)
+        brain = functional.avg_pool3d(within.float()[None, None], FACTOR)[0, 0] > 0.5
+        labels = [self._integer(0, len(CLASSES)) for _ in range(count)]
+        return [(self._image(classes, head.tissues, brain, CLASSES[label]), label) for label in labels]
+
+    def _image(self, classes: Tensor, tissues: tuple[int, ...], brain: Tensor, contrast: Contrast | None) -> Tensor:
+        """The head in this contrast, as `inference.pixel_contrast.network_input` would show it."""
         while True:
-            image, _ = self._scan(self._signal(head, contrast))
+            image, _ = self._scan(self._signal(classes, tissues, brain, contrast))
             coarse = image.numpy()
             if (coarse > 0.12 * coarse.max()).sum() > 500:
                 return torch.from_numpy(framed(normalise(coarse), self._integer(0, 3)))
 
-    def _signal(self, head: TorchHead, contrast: Contrast | None) -> Tensor:
+    def _signal(self, classes: Tensor, tissues: tuple[int, ...], brain: Tensor, contrast: Contrast | None) -> Tensor:
         if contrast is None and self._chance(0.1):
             return self._no_head(list(SHAPE))
-        classes, within = self._placed(head, SHAPE)
-        brain = functional.avg_pool3d(within.float()[None, None], FACTOR)[0, 0] > 0.5
-        image = self._painted(classes, head.tissues, self._levels(contrast))
+        image = self._painted(classes, tissues, self._levels(contrast))
         if contrast is Contrast.T1C:
             image = self._enhanced(image, brain)
         if self._chance(0.8 if contrast is Contrast.T1C else 0.6):

@@ -16,12 +16,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional
 
 from inference.contrast_network import ContrastNetwork
-from inference.model_folder import WEIGHTS_NAME, sha256_of, write_model_folder
+from inference.model_folder import WEIGHTS_NAME, read_model_folder, sha256_of, write_model_folder
 from inference.pixel_contrast import CLASSES, GRID_MM, MODEL_KIND, SHAPE
 from training.brain.heads import Head, load_heads, simulated_head
 from training.contrast.card import model_card
@@ -29,24 +29,27 @@ from training.contrast.synthesis import ContrastSynthesiser
 
 ARCHITECTURE: dict[str, Any] = {"channels": [24, 48, 48, 64, 64], "classes": len(CLASSES)}
 BATCH = 8
+OF_ONE_HEAD = 2
 LEARNING_RATE = 2e-3
 SIMULATED_SEED = 780_000
 """Patients from here on serve training only; those of `HELD_OUT_SEED` serve the thresholds only."""
 HELD_OUT_SEED = 790_000
-HELD_OUT_IMAGES = 300
+HELD_OUT_IMAGES = 400
 LOWEST_THRESHOLD = 0.90
 WRONG_ALLOWED = 0.005
 """Of the answers on held-out images at most this share is wrong above the threshold of a class."""
 
 
-def train(heads: list[Head], seconds: float, seed: int) -> tuple[ContrastNetwork, int]:
-    """The trained network and the number of images it has seen."""
+def train(heads: list[Head], seconds: float, seed: int, start: Path | None) -> tuple[ContrastNetwork, int]:
+    """The trained network and the number of images it has seen; `start` are weights to go on from."""
     torch.set_num_threads(1)
     torch.manual_seed(seed)
     images = ContrastSynthesiser(heads, seed)
     network = ContrastNetwork(**ARCHITECTURE)
+    if start is not None:
+        network.load_state_dict({name: value.float() for name, value in load_file(start / WEIGHTS_NAME).items()})
     optimiser = torch.optim.AdamW(network.parameters(), lr=LEARNING_RATE, weight_decay=1e-3)
-    started, step, running = time.process_time(), 0, 1.6
+    started, step, running = time.process_time(), 0, 0.6 if start else 1.6
     while (used := time.process_time() - started) < seconds:
         for group in optimiser.param_groups:
             group["lr"] = LEARNING_RATE * (0.5 * (1 + math.cos(math.pi * used / seconds)) + 0.005)
@@ -64,7 +67,7 @@ def train(heads: list[Head], seconds: float, seed: int) -> tuple[ContrastNetwork
 
 
 def _batch(images: ContrastSynthesiser) -> tuple[Tensor, Tensor]:
-    made = [images.labelled() for _ in range(BATCH)]
+    made = [pair for _ in range(BATCH // OF_ONE_HEAD) for pair in images.labelled(OF_ONE_HEAD)]
     return torch.stack([image for image, _ in made])[:, None], torch.tensor([label for _, label in made])
 
 
@@ -127,6 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="model folder to write")
     parser.add_argument("--minutes", type=float, default=12.0, help="CPU time")
     parser.add_argument("--simulated", type=int, default=4, help="heads of our simulator beside the label maps")
+    parser.add_argument("--start", type=Path, help="model folder to go on from")
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args(arguments)
     try:
@@ -135,7 +139,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"{problem}\n")
         return 2
     heads += [simulated_head(SIMULATED_SEED + number) for number in range(given.simulated)]
-    network, seen = train(heads, given.minutes * 60, given.seed)
+    network, seen = train(heads, given.minutes * 60, given.seed, given.start)
+    before = read_model_folder(given.start, MODEL_KIND).card["training"] if given.start else {}
     others = [simulated_head(HELD_OUT_SEED + number) for number in range(2)]
     found, truth = held_out(network, others, HELD_OUT_IMAGES, given.seed + 1)
     thresholds = thresholds_of(found, truth)
@@ -155,8 +160,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "method": "synthetic contrasts from label maps (domain randomisation)",
             "maps": {file.name: sha256_of(file) for file in sorted(given.maps.glob("*.nii.gz"))},
             "simulated_heads": given.simulated,
-            "images": seen,
-            "minutes_on_one_cpu_thread": given.minutes,
+            "images": seen + before.get("images", 0),
+            "minutes_on_one_cpu_thread": given.minutes + before.get("minutes_on_one_cpu_thread", 0.0),
         },
         "held_out_synthetic": figures(found, truth, thresholds),
         "licence": "Apache-2.0",
