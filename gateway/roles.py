@@ -43,6 +43,7 @@ from gateway.storage_scp import StorageScp
 
 CLOSER_S = 0.25
 COURIER_S = 0.5
+LOOKUP_S = 5.0
 DRAIN_S = 20.0
 _log = structlog.get_logger()
 
@@ -82,6 +83,7 @@ def run_receive(settings: Settings, supervised: bool = False) -> None:
 def run_work(settings: Settings, queues: Sequence[QueueName], supervised: bool = False) -> None:
     """Close studies, run their jobs and deliver their results until told to stop."""
     from gateway.engine_dbos import DbosEngine  # the receiver shares this module and needs no engine
+    from gateway.identity_lookup import look_up_due
     from gateway.scheduler import start_scheduler
     from gateway.workflow import plans
 
@@ -100,6 +102,7 @@ def run_work(settings: Settings, queues: Sequence[QueueName], supervised: bool =
             _every(CLOSER_S, lambda: relay_outbox(gateway, engine), stop, "relay"),
             _every(COURIER_S, lambda: deliver_due(gateway), stop, "courier"),
             _every(COURIER_S, lambda: ask_for_commitment(gateway), stop, "commitment"),
+            _every(LOOKUP_S, lambda: look_up_due(gateway), stop, "lookup"),
             _every(BEAT_S, lambda: engine.recover(silent_workers(gateway, executor.name)), stop, "takeover"),
         ]
         _log.info("working", executor=executor.name, queues=list(queues))

@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from timepoint_fhir.errors import FhirRejected, FhirUnavailable
 from timepoint_fhir.outcome import describe, sensitive_texts
@@ -43,7 +43,7 @@ class FhirClient:
         self._base_url = base_url.rstrip("/")
         self._http = httpx2.Client(headers=headers, timeout=timeout_s)
 
-    def __enter__(self) -> FhirClient:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

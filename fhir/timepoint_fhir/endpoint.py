@@ -57,6 +57,14 @@ def create_endpoint(folder: Path) -> FastAPI:
         found = store.search(kind, list(request.query_params.multi_items()))
         return FhirJson(_searchset(found, request))
 
+    @app.get("/Patient/$ihe-pix")
+    def cross_reference(sourceIdentifier: str) -> FhirJson:
+        found = store.search("Patient", [("identifier", sourceIdentifier)])
+        if len(found) != 1:
+            raise Refused(404, "not-found", "there is no one patient with this identifier")
+        named = [{"name": "targetIdentifier", "valueIdentifier": one} for one in found[0].get("identifier", [])]
+        return FhirJson({"resourceType": "Parameters", "parameter": named})
+
     @app.get("/{kind}/{identity}")
     def read(kind: str, identity: str) -> FhirJson:
         return FhirJson(store.read(kind, identity))
