@@ -99,7 +99,11 @@ def _keys(settings: Settings) -> Iterator[Finding]:
 
 def _models(settings: Settings) -> Iterator[Finding]:
     folders = [("segmentation", settings.inference.model or "segmentation-1")]
-    folders += [("brain-extraction", "brain-1"), ("forecast", settings.forecast.model or "forecast-1")]
+    folders += [
+        ("brain-extraction", "brain-1"),
+        ("series-contrast", "contrast-1"),
+        ("forecast", settings.forecast.model or "forecast-1"),
+    ]
     for kind, named in folders:
         folder = Path(named) if Path(named).is_dir() else SHIPPED_MODELS / named
         if not (folder / "model.json").is_file() and folder.is_dir():
