@@ -169,7 +169,9 @@ def _in_order(
             return Classification(None, "T1 named without contrast agent, acquired after one was given", EITHER_T1)
         if earlier_alike:
             return Classification(Contrast.T1C, "t1c: the same T1 was acquired before contrast agent was given")
-        return Classification(None, "T1 of which no contrast agent is stated, acquired after one was given", EITHER_T1)
+        # only signs of the agent could settle it: that none are seen does not make it a T1 without
+        why = "T1 of which no contrast agent is stated, acquired after one was given"
+        return Classification(None, why, (Contrast.T1C,))
     if earlier_alike and not given and agent_word(header.words) is not AgentWord.NOT_GIVEN:
         return Classification(None, "T1 run twice alike and no contrast agent stated", EITHER_T1)
     return found
@@ -297,4 +299,6 @@ def _with_or_without_contrast(header: SeriesHeader, evidence: str) -> Classifica
         return Classification(Contrast.T1C, f"t1c by {evidence}, contrast agent {'stated' if agent else 'named'}")
     if worded is AgentWord.EXAMINATION:
         return Classification(None, "T1 of an examination with and without contrast agent, not said which", EITHER_T1)
+    if worded is AgentWord.UNCLEAR:
+        return Classification(None, "T1 whose name holds an unclear sign of contrast agent", EITHER_T1)
     return Classification(Contrast.T1, f"t1n by {evidence}, no contrast agent stated")

@@ -1,6 +1,6 @@
-"""The words of series descriptions, protocols and sequences, in English, German, French, Italian and Spanish, and in
-the names that Siemens, GE, Philips and Canon give to sequences. Patterns match `SeriesHeader.words`: lower case,
-accents dropped, words parted by single blanks.
+"""The words of series descriptions, protocols and sequences, in English, German, French, Italian, Spanish and (of
+contrast agent only) Portuguese, and in the names that Siemens, GE, Philips and Canon give to sequences. Patterns match
+`SeriesHeader.words`: lower case, accents dropped, words parted by single blanks.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ class AgentWord(StrEnum):
     NOT_GIVEN = "not given"
     BOTH = "both"
     EXAMINATION = "with and without in one examination"
+    UNCLEAR = "unclear"
     NOTHING = "nothing"
 
 
@@ -78,30 +79,34 @@ _T2 = rf"{_START}t2(?![\d*])"
 _FLAIR = r"flair|tirm|dark ?fluid|da fl\b|darkfl|\bfla\b|t2f\b|\*spcir|\bspcir"
 
 _AGENT = (
-    r"(?:gad\w*|gd|gd dtpa|km|k m|kontrast\w*|contrast\w*|mdc|m d c|civ|iv|inj\w*|agent\w*|c|ce|pdc|"
+    r"(?:gad\w*|gd|gd dtpa|km|k m|kontrast\w*|contrast\w*|mdc|m d c|civ|iv|inj\w*|agent\w*|cont|c|ce|pdc|"
     r"(?:mezzo|medio|produit|produits?) (?:de |di )?contrast\w*)"
 )
 _AFTER_CARE = r"(?! ?op\w*| ?rt| ?surg\w*| ?treat\w*| ?chemo\w*| ?rad\w*| ?chir\w*| ?trait\w*| ?trat\w*| ?bestr\w*)"
 _WITH_AND_WITHOUT = re.compile(
     rf"\b(?:w(?:ith)? ?(?:and |&)? ?(?:w ?o|wo|without)|wwo|w wo|without and with|wo ?w|mit und ohne|ohne und mit|"
     rf"mit ohne|ohne mit|avec et sans|sans et avec|sans avec|con e senza|senza e con|con y sin|sin y con|"
+    rf"com e sem|sem e com|"
     rf"pre post|pre and post|pre e post|pre y post|pre et post|vor und nach)\b(?: {_AGENT}\b)*"
 )
 """Names the examination, not the series: an agent was given in it, whether before this series is left open."""
 _WITHOUT = re.compile(
     rf"\bminusc\b|\b(?:pre(?! ?op\w*)|precontrast\w*|pregad\w*|nativ\w*|unenhanced|without|w o|wo|no|non|noncon\w*|"
-    rf"plain|ohne|vor|sans|senza|sin|basale?(?! gang)|diretta|c0|non enhanced)\b(?: (?:de |di |del )?{_AGENT}\b)*"
+    rf"plain|ohne|vor|sans|senza|sin|sem|basale?(?! gang)|diretta|c0|non enhanced)\b(?: (?:de |di |del )?{_AGENT}\b)*"
 )
-_WITHOUT_ALONE = re.compile(r"\b(?:no|non|vor|sin)\b(?! (?:de |di |del )?" + _AGENT + r"\b)")
+_WITHOUT_ALONE = re.compile(r"\b(?:no|non|vor|sin|sem)\b(?! (?:de |di |del )?" + _AGENT + r"\b)")
 """Words that deny only what follows them."""
 _WITH = re.compile(
     rf"\b(?:post{_AFTER_CARE}|postcontrast\w*|postgad\w*|postkm|postc|gad\w*|gd|contrast\w*|contraste|contrasto|enhanced|enh|km|"
-    r"ce|kontrast\w*|with c|w c|mit km|nach km|dotarem|clariscan|pro ?hance|multihance|omniscan|magnevist|elucirem|"
+    r"ce|kontrast\w*|with c|w c|w cont|cont|pdc|mit km|nach km|dotarem|clariscan|pro ?hance|multihance|"
+    r"omniscan|magnevist|elucirem|"
     r"poscontrast\w*|mdc|m d c|civ|inject\w*|injek\w*|iniez\w*|inyec\w*|inj|apres (?:inj\w*|gado\w*|iv|contraste)|"
     r"tras (?:contraste|gado\w*|civ)|dopo mdc|avec (?:gado\w*|inj\w*|iv)|gado|tardi\w*|delayed)\b"
     r"|\+ ?(?:c|gd|gad\w*|km|contrast\w*|mdc|civ|iv|inj\w*|gado)\b|\b(?:c|iv|gd|km|mdc|gado|civ|k) ?\+|"
     r"t1w?[ _]?(?:c|ce|gd|km|gad|mdc)\b|[a-z]\+c|\bt1w?c\b|\bt1w?gd\b"
 )
+_UNCLEAR = re.compile(r"\b(?:c(?! ?(?:spine|\+))|pg)\b")
+"""A lone "C" or "PG" is contrast agent to some and something else to others."""
 
 
 def not_anatomy(words: str) -> str | None:
@@ -124,8 +129,8 @@ def weighting(words: str) -> Contrast | None:
 
 
 def agent_word(words: str) -> AgentWord:
-    """Whether the name says that contrast agent was given for this series, was not, both ("T1 without post gad"), or
-    only that the examination has series of either kind ("T1 w/wo")."""
+    """Whether the name says that contrast agent was given for this series, was not, both ("T1 without post gad"), only
+    that the examination has series of either kind ("T1 w/wo"), or something unclear ("T1 SE C")."""
     left = _WITH_AND_WITHOUT.sub(" ", words)
     denied = _WITHOUT.search(_WITHOUT_ALONE.sub(" ", left)) is not None
     # "non contrast" must not count as "contrast".
@@ -134,4 +139,6 @@ def agent_word(words: str) -> AgentWord:
         return AgentWord.BOTH
     if denied or given:
         return AgentWord.NOT_GIVEN if denied else AgentWord.GIVEN
-    return AgentWord.EXAMINATION if left != words else AgentWord.NOTHING
+    if left != words:
+        return AgentWord.EXAMINATION
+    return AgentWord.UNCLEAR if _UNCLEAR.search(words) else AgentWord.NOTHING

@@ -32,11 +32,11 @@ def test_no_series_of_the_table_gets_a_wrong_class(record_property: Callable[[st
     counts = Counter(outcome(row) for row in rows)
     record_property("series", len(rows))
     record_property("outcomes", dict(counts))
-    assert len(rows) >= 220
+    assert len(rows) == 241
     assert len({row.maker for row in rows}) >= 9
     assert [row.header.words for row in rows if outcome(row) in ("wrong", "lost")] == []
-    # 11 of 224: names that say nothing or contradict the timing or themselves, and images without name or timing
-    assert counts["undecided"] <= 11, [row.header.words for row in rows if outcome(row) == "undecided"]
+    # names that say nothing, or contradict the timing or themselves, or hold an unclear sign of contrast agent
+    assert counts == {"right": 229, "undecided": 12}, [r.header.words for r in rows if outcome(r) == "undecided"]
 
 
 def test_by_name_alone_two_of_the_table_would_be_wrong_and_timing_unmasks_them() -> None:
@@ -68,7 +68,7 @@ def test_another_t1_after_the_agent_of_which_nothing_is_stated_stays_undecided()
     study = [t1("1", "20260101100000", "t1 gd"), t1("2", "20260101101000", "t1 sag", repetition_time_ms=480.0)]
     found = classify_study(study)["2"]
     assert found.undecided
-    assert set(found.candidates) == {T1, T1C}
+    assert found.candidates == (T1C,)  # pixels may find the agent, not its absence
     denied = classify_study([study[0], t1("2", "20260101101000", "t1 nativ")])["2"]
     assert denied.undecided
 

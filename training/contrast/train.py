@@ -23,6 +23,7 @@ from torch.nn import functional
 from inference.contrast_network import ContrastNetwork
 from inference.model_folder import WEIGHTS_NAME, read_model_folder, sha256_of, write_model_folder
 from inference.pixel_contrast import CLASSES, GRID_MM, MODEL_KIND, SHAPE
+from longitudinal.types import Contrast
 from training.brain.heads import Head, load_heads, simulated_head
 from training.contrast.card import model_card
 from training.contrast.synthesis import ContrastSynthesiser
@@ -36,6 +37,8 @@ SIMULATED_SEED = 780_000
 HELD_OUT_SEED = 790_000
 HELD_OUT_IMAGES = 400
 LOWEST_THRESHOLD = 0.90
+LOWEST_WITHOUT_AGENT = 0.97
+"""For T1: that no sign of contrast agent is seen is weaker evidence than a sign."""
 WRONG_ALLOWED = 0.005
 """Of the answers on held-out images at most this share is wrong above the threshold of a class."""
 
@@ -92,12 +95,13 @@ def thresholds_of(probabilities: Tensor, truth: Tensor) -> dict[str, float]:
             continue
         mine = said == index
         score, wrong = probabilities[mine, index].numpy(), (truth[mine] != index).numpy()
-        out[contrast.value] = _threshold(score, wrong)
+        lowest = LOWEST_WITHOUT_AGENT if contrast is Contrast.T1 else LOWEST_THRESHOLD
+        out[contrast.value] = _threshold(score, wrong, lowest)
     return out
 
 
-def _threshold(score: np.ndarray[Any, Any], wrong: np.ndarray[Any, Any]) -> float:
-    for threshold in np.arange(LOWEST_THRESHOLD, 0.996, 0.005):
+def _threshold(score: np.ndarray[Any, Any], wrong: np.ndarray[Any, Any], lowest: float) -> float:
+    for threshold in np.arange(lowest, 0.996, 0.005):
         above = score >= threshold
         if above.any() and wrong[above].mean() <= WRONG_ALLOWED:
             return round(float(threshold), 3)
