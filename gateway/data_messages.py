@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pynetdicom.pdu_primitives import P_DATA
 
 from gateway.intake import IN_MEMORY_BYTES, Context, Intake
+from gateway.part10 import MALFORMED
 from gateway.receiving_socket import ReceivingSocket
 from gateway.store_messages import StoreRequest, command_elements, encoded_response, has_data_set, store_request
 from gateway.store_status import CANNOT_UNDERSTAND, Answer
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
 
 _COMMAND, _LAST = 1, 2
 _LONGEST_COMMAND = 2**16
+_SPILL_BYTES = 2**20
+"""Once a data set is being written to its file, more of it goes there in such steps."""
+
+_MOST_FRAGMENTS = 4096
 _LONGEST_OTHER_DATA_SET = 2**24
 """What another service may send us: storage commitment reports are the longest."""
 
@@ -35,7 +40,8 @@ class DataMessages:
         self._request: StoreRequest | None = None
         self._context = Context("", "")
         self._parts: list[memoryview] = []
-        self._in_memory = 0
+        self._in_memory = self._joined = 0
+        self._spilling = False
         self._others_data = -1
 
     @property
@@ -60,7 +66,8 @@ class DataMessages:
                 raise ProtocolError("a presentation data value has a wrong length")
             self._fragment(context_id, control, content[at + 6 : stop])
             at = stop
-        if self._in_memory > IN_MEMORY_BYTES and self._request is not None:
+        if self._request is not None and self._in_memory > (_SPILL_BYTES if self._spilling else IN_MEMORY_BYTES):
+            self._spilling = True
             self._intake.spill(self._request, self._context, self._parts)
             self._drop_parts()
         self._connection.pinned = bool(self._parts)
@@ -114,15 +121,23 @@ class DataMessages:
         if len(fragment):
             self._parts.append(fragment)
             self._in_memory += len(fragment)
+            if len(self._parts) - self._joined >= _MOST_FRAGMENTS:
+                self._join_fragments()
         if control & _LAST:
-            self._request = None
+            self._request, self._spilling = None, False
             answer = self._intake.take(request, self._context, self._parts)
             self._drop_parts()
             self._respond(request, answer)
 
+    def _join_fragments(self) -> None:
+        """A view takes 200 bytes: a sender of fragments of one byte must not fill the memory with them."""
+        self._parts[self._joined :] = [memoryview(b"".join(self._parts[self._joined :]))]
+        self._joined += 1
+        self._connection.unpin()
+
     def _drop_parts(self) -> None:
         self._parts.clear()
-        self._in_memory = 0
+        self._in_memory = self._joined = 0
         self._connection.unpin()
 
     def _others_fragment(self, context_id: int, control: int, fragment: memoryview) -> None:
@@ -137,7 +152,10 @@ class DataMessages:
         primitive = P_DATA()
         # a list within, whatever its annotation says
         primitive.presentation_data_value_list = [[context_id, bytes([control]) + fragment]]  # type: ignore[list-item]
-        self._association.dimse.receive_primitive(primitive)
+        try:
+            self._association.dimse.receive_primitive(primitive)
+        except MALFORMED as error:
+            raise ProtocolError("a command set cannot be read") from error
 
     def _respond(self, request: StoreRequest, answer: Answer) -> None:
         longest = self._association.requestor.maximum_length or 0

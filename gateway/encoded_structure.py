@@ -26,6 +26,7 @@ _SHORT = frozenset(
     (b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FD", b"FL", b"IS", b"LO", b"LT", b"PN")
 ) | frozenset((b"SH", b"SL", b"SS", b"ST", b"TM", b"UI", b"UL", b"US"))
 _DEEPEST = 16
+_LONGEST_IS = 12
 _PIXELS = frozenset((0x7FE00008, 0x7FE00009, 0x7FE00010))
 _CLASS, _INSTANCE, _STUDY, _SERIES = 0x00080016, 0x00080018, 0x0020000D, 0x0020000E
 _SAMPLES, _FRAMES, _ROWS, _COLUMNS, _BITS = 0x00280002, 0x00280008, 0x00280010, 0x00280011, 0x00280100
@@ -89,7 +90,8 @@ def examine(
         seen = outline(b"".join(parts), transfer_syntax_uid, whole=True)
     whole = not seen.compressed or bytes(parts[-1][-8:]) == _END_OF_FRAGMENTS
     if not whole:  # something may follow the pixel data
-        whole = fragments_are_whole(memoryview(b"".join(parts))[seen.pixels_at :])
+        together = parts[0] if len(parts) == 1 else b"".join(parts)
+        whole = fragments_are_whole(memoryview(together)[seen.pixels_at :])
     return flaw(seen, sum(map(len, parts)), sop_class_uid, sop_instance_uid, fragments_whole=whole)
 
 
@@ -100,6 +102,9 @@ def outline(head: bytes | memoryview, transfer_syntax_uid: str, *, whole: bool) 
     seen = Outline(little_endian=little)
     if transfer_syntax_uid == DeflatedExplicitVRLittleEndian:
         seen.judged = False
+        return seen
+    if not whole and len(head) < 8:  # a first fragment may be as short as the sender likes
+        seen.short = True
         return seen
     if not _begins_like_a_data_set(head, implicit, little):
         seen.flaw = NO_DICOM
@@ -246,7 +251,8 @@ def _native_length(seen: Outline) -> int | None:
     if not rows or not columns or not bits:
         return None
     frames = seen.values.get(_FRAMES, b"").strip(b" \0")
-    pixels = rows * columns * (_number(seen, _SAMPLES) or 1) * (int(frames) if frames.isdigit() else 1)
+    count = int(frames) if frames.isdigit() and len(frames) <= _LONGEST_IS else 1
+    pixels = rows * columns * (_number(seen, _SAMPLES) or 1) * count
     return (pixels * bits + 7) // 8
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import math
 import re
 import struct
 import zlib
@@ -20,7 +21,8 @@ from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
-from gateway.part10 import EncodedInstance
+from gateway.malformed_elements import without_malformed
+from gateway.part10 import MALFORMED, EncodedInstance
 from gateway.sop_classes import ACCEPTED, WITH_PIXEL_DATA
 from gateway.tables import QuarantineKind
 from inference.series_header import header_of
@@ -29,7 +31,7 @@ from inference.series_header import header_of
 config.settings.reading_validation_mode = config.IGNORE
 
 PIXEL_TAGS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
-MAX_INFLATED_BYTES = 2**31
+MAX_INFLATED_BYTES = 2**29
 _UNDEFINED_LENGTH = 0xFFFFFFFF
 _UID = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))*")
 _UID_TOLERATED = re.compile(r"[0-9]+(\.[0-9]+)*")  # leading zeros are forbidden (PS3.5 9.1) and seen in the wild
@@ -81,8 +83,19 @@ def read_facts(instance: EncodedInstance) -> tuple[InstanceFacts, Dataset]:
         NotIndexable: when it is truncated, not DICOM, lacks pixel data or an identifier, or contradicts the request.
     """
     dataset = read_header(instance)
+    try:
+        return _facts(dataset, instance), dataset
+    except MALFORMED:
+        without_malformed(dataset)
+    try:
+        return _facts(dataset, instance), dataset
+    except MALFORMED as error:
+        raise NotIndexable(QuarantineKind.UNREADABLE, "Elements of the data set cannot be read.") from error
+
+
+def _facts(dataset: Dataset, instance: EncodedInstance) -> InstanceFacts:
     _require_uids(dataset, instance)
-    facts = InstanceFacts(
+    return InstanceFacts(
         sop_class_uid=instance.sop_class_uid,
         sop_instance_uid=_text(dataset, "SOPInstanceUID"),
         study_instance_uid=_text(dataset, "StudyInstanceUID"),
@@ -93,7 +106,6 @@ def read_facts(instance: EncodedInstance) -> tuple[InstanceFacts, Dataset]:
         header=_series_header(dataset) if instance.sop_class_uid in WITH_PIXEL_DATA else {},
         geometry=_geometry(dataset) if instance.sop_class_uid in WITH_PIXEL_DATA else {},
     )
-    return facts, dataset
 
 
 def read_header(instance: EncodedInstance) -> Dataset:
@@ -114,12 +126,11 @@ def read_header(instance: EncodedInstance) -> Dataset:
         found.append((tag, length))
         return True
 
-    stream = BytesIO(content)
+    stream: Any = BytesIO(content) if isinstance(content, bytes) else ViewStream(content)
     try:
         dataset = read_dataset(stream, syntax.is_implicit_VR, syntax.is_little_endian, stop_when=at_pixels)
         whole = _ends_with_its_last_element(dataset)
-    except (EOFError, ValueError, TypeError, KeyError, AttributeError, NotImplementedError, struct.error, OSError,
-            RecursionError, LookupError) as error:  # fmt: skip
+    except MALFORMED as error:
         raise NotIndexable(QuarantineKind.UNREADABLE, "The bytes are no DICOM data set in its syntax.") from error
     if not len(dataset):
         raise NotIndexable(QuarantineKind.UNREADABLE, "The bytes are no DICOM data set in its syntax.")
@@ -132,23 +143,44 @@ def read_header(instance: EncodedInstance) -> Dataset:
     return dataset
 
 
-def _begins_like_a_data_set(content: bytes, syntax: UID) -> bool:
+class ViewStream:
+    """Memory to be read like a file, without a copy of the whole."""
+
+    def __init__(self, view: memoryview) -> None:
+        self._view, self._at = view, 0
+
+    def read(self, count: int = -1) -> bytes:
+        stop = len(self._view) if count < 0 else min(self._at + count, len(self._view))
+        taken = bytes(self._view[self._at : stop])
+        self._at = max(self._at, stop)
+        return taken
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        self._at = max(0, offset + (0, self._at, len(self._view))[whence])
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+
+def _begins_like_a_data_set(content: bytes | memoryview, syntax: UID) -> bool:
     """Group 0008 comes first (group 0002 and below are not allowed, PS3.5 7.1), with a VR where the syntax has one."""
     if len(content) < 8:
         return False
     group = int.from_bytes(content[:2], "little" if syntax.is_little_endian else "big")
-    with_vr = content[4:6].isalpha() and content[4:6].isupper()
+    vr = bytes(content[4:6])
+    with_vr = vr.isalpha() and vr.isupper()
     return 0x0008 <= group <= 0x7FE0 and (syntax.is_implicit_VR or with_vr)
 
 
-def inflated(deflated: bytes) -> bytes:
+def inflated(deflated: bytes | memoryview) -> bytes:
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     try:
         content = inflater.decompress(deflated, MAX_INFLATED_BYTES)
     except zlib.error as error:
         raise NotIndexable(QuarantineKind.UNREADABLE, "The deflated data set is damaged.") from error
     if inflater.unconsumed_tail:
-        raise NotIndexable(QuarantineKind.UNREADABLE, "The deflated data set inflates to more than 2 GiB.")
+        raise NotIndexable(QuarantineKind.UNREADABLE, "The deflated data set inflates to more than 512 MiB.")
     if not inflater.eof:
         raise NotIndexable(QuarantineKind.TRUNCATED, "The deflated data set ends early: part of it is missing.")
     return content
@@ -251,7 +283,14 @@ def _acquired(dataset: Dataset) -> dt.date | None:
 
 
 def _series_header(dataset: Dataset) -> dict[str, Any]:
-    return dataclasses.asdict(header_of(dataset))
+    stated = dataclasses.asdict(header_of(dataset))
+    return {name: _storable_value(value) for name, value in stated.items()}
+
+
+def _storable_value(value: Any) -> Any:
+    if isinstance(value, str):
+        return _storable(value)
+    return tuple(map(_storable_value, value)) if isinstance(value, tuple) else value
 
 
 def _geometry(dataset: Dataset) -> dict[str, Any]:
@@ -285,26 +324,32 @@ def _value(dataset: Dataset, keyword: str) -> Any:
     """A value, or None where it is absent or malformed beyond reading."""
     try:
         return dataset.get(keyword)
-    except (ValueError, TypeError, KeyError, NotImplementedError, AttributeError, LookupError, struct.error, OSError):
+    except MALFORMED:
         return None
 
 
 def _text(dataset: Dataset, keyword: str) -> str:
     value = _value(dataset, keyword)
-    return "" if value is None else str(value).strip(" \0")
+    return "" if value is None else _storable(str(value).strip(" \0"))
+
+
+def _storable(text: str) -> str:
+    """NUL inside a text is kept visible: PostgreSQL takes none, and leaving it out could make two patients one."""
+    return text.replace("\0", "\ufffd")
 
 
 def _numbers(dataset: Dataset, keyword: str) -> list[float]:
     value = _value(dataset, keyword)
     try:
-        return [round(float(v), 6) for v in value] if value is not None else []
-    except (ValueError, TypeError):
+        numbers = [round(float(v), 6) for v in value] if value is not None else []
+    except MALFORMED:
         return []
+    return numbers if all(map(math.isfinite, numbers)) else []
 
 
 def _integer(dataset: Dataset, keyword: str) -> int | None:
     value = _value(dataset, keyword)
     try:
         return int(value)
-    except (ValueError, TypeError):
+    except MALFORMED:
         return None

@@ -140,7 +140,9 @@ class Intake:
 
     def _start_growing(self, request: StoreRequest, context: Context, parts: Sequence[memoryview]) -> None:
         self._require_index()
-        self._outline = outline(b"".join(parts), context.transfer_syntax_uid, whole=False)
+        self._outline = outline(parts[0], context.transfer_syntax_uid, whole=False)
+        if self._outline.short:  # a header of many frames
+            self._outline = outline(b"".join(parts), context.transfer_syntax_uid, whole=False)
         if self._outline.short:
             self._outline.judged = False  # the header alone is larger than what is held in memory
         self._growing = self.inbox.begin(self.carrier.key)

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 
+from pydicom.errors import BytesLengthException
 from pydicom.filereader import read_dataset
 from pydicom.uid import PYDICOM_IMPLEMENTATION_UID
 
 from gateway.errors import Unreadable
 
 _META_START = 128 + 4  # preamble, "DICM"
+_LONG = (b"OB", b"UN", b"SQ", b"OW", b"UT")
+MALFORMED = (
+    EOFError, ValueError, TypeError, AttributeError, LookupError, ArithmeticError, NotImplementedError, RecursionError,
+    OSError, struct.error, BytesLengthException,
+)  # fmt: skip
+"""What pydicom raises over bytes that are no DICOM, found by fuzzing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +29,7 @@ class EncodedInstance:
     sop_instance_uid: str
     transfer_syntax_uid: str
     source_ae: str
-    dataset: bytes
+    dataset: bytes | memoryview
 
     def file_header(self) -> bytes:
         """Preamble, `DICM` and file meta information, to be followed by the data set.
@@ -62,18 +69,47 @@ def read_part10(content: bytes) -> EncodedInstance:
     Raises:
         Unreadable: when the bytes are no Part 10 file with the elements that one must have.
     """
+    instance, at = read_file_header(content)
+    return replace(instance, dataset=content[at:])
+
+
+def read_file_header(content: bytes) -> tuple[EncodedInstance, int]:
+    """What the beginning of a Part 10 file says, without a data set, and where the data set begins.
+
+    Raises:
+        Unreadable: as `read_part10`.
+    """
     if content[128:_META_START] != b"DICM":
         raise Unreadable("It is no DICOM file.")
-    file = BytesIO(content)
+    end = _end_of_meta(content)
+    file = BytesIO(content if end is None else content[:end])
     file.seek(_META_START)
     try:
         meta = read_dataset(file, False, True, stop_when=lambda tag, _vr, _length: tag >> 16 != 2)
-        return EncodedInstance(
+        instance = EncodedInstance(
             sop_class_uid=str(meta.MediaStorageSOPClassUID),
             sop_instance_uid=str(meta.MediaStorageSOPInstanceUID),
             transfer_syntax_uid=str(meta.TransferSyntaxUID),
             source_ae=str(meta.get("SourceApplicationEntityTitle", "")),
-            dataset=content[file.tell() :],
+            dataset=b"",
         )
-    except (EOFError, ValueError, TypeError, KeyError, AttributeError, struct.error) as error:
+    except MALFORMED as error:
         raise Unreadable("It is no DICOM file.") from error
+    return instance, file.tell()
+
+
+def _end_of_meta(content: bytes) -> int | None:
+    """Where the data set begins as the group length says, None where that is missing or wrong.
+
+    A damaged data set may begin with group 0002 itself: only the length tells then what belongs to it.
+    """
+    start = _META_START + 12
+    if len(content) < start or content[_META_START : _META_START + 8] != b"\2\0\0\0UL\4\0":
+        return None
+    at, end = start, start + int.from_bytes(content[start - 4 : start], "little")
+    while at + 12 <= end <= len(content):
+        if content[at + 4 : at + 6] in _LONG:
+            at += 12 + int.from_bytes(content[at + 8 : at + 12], "little")
+        else:
+            at += 8 + int.from_bytes(content[at + 6 : at + 8], "little")
+    return at if at == end else None

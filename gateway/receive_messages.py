@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import socket
-from dataclasses import asdict
 from typing import Any
 
 from gateway.associations import Carrier
@@ -50,9 +49,10 @@ def hear(line: socket.socket) -> tuple[str, list[Any], socket.socket | None] | N
 
 def stored_values(file: InboxFile, carrier: Carrier) -> list[Any]:
     """An arrival as values of a message."""
-    return [asdict(file), asdict(carrier)]
+    return [file.path, file.carrier_key, file.received_ns, file.length, file.synced, carrier.source_ae]
 
 
 def arrival(values: list[Any]) -> tuple[InboxFile, Carrier]:
     """`stored_values`, read again."""
-    return InboxFile(**values[0]), Carrier(**values[1])
+    *file, source_ae = values
+    return InboxFile(*file), Carrier(values[1], source_ae)

@@ -21,15 +21,15 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
 from gateway.arrivals import ArrivalRules, Outcome, StoredInstance, Verdict, index_instance
+from gateway.arrived_files import ArrivedFile, checked_facts, read_arrived
 from gateway.associations import Carrier, broken, note_study
 from gateway.blobs import BlobStore
 from gateway.database import read_scope, session_scope
-from gateway.encoded_structure import examine
 from gateway.errors import BlobDamaged, BlobMissing, Retriable, Unreadable
-from gateway.inbox import InboxFile, abandoned_boxes, sync
+from gateway.inbox import InboxFile, abandoned_boxes
 from gateway.instance_copies import same_content
-from gateway.instance_facts import InstanceFacts, NotIndexable, read_facts
-from gateway.part10 import EncodedInstance, read_part10
+from gateway.instance_facts import InstanceFacts, NotIndexable
+from gateway.part10 import EncodedInstance, read_file_header, read_part10
 from gateway.quarantine import Finding, keep
 from gateway.sop_classes import ACCEPTED
 from gateway.tables import Delivery, Instance, InstanceRole, Quarantine, QuarantineKind
@@ -69,7 +69,7 @@ class Receiver:
 
     def _take(self, instance: EncodedInstance, carrier: Carrier | None) -> Outcome:
         try:
-            facts, dataset = _facts(instance)
+            facts, dataset = checked_facts(instance)
         except NotIndexable as problem:
             return self._refuse(instance, problem, self.blobs.put(instance.file_header(), instance.dataset))
         digest = hashlib.sha256(instance.dataset).hexdigest()
@@ -86,7 +86,7 @@ class Receiver:
         except (Unreadable, BlobDamaged) as problem:
             return self._keep_unreadable(blob, problem)
         try:
-            facts, dataset = _facts(instance)
+            facts, dataset = checked_facts(instance)
         except NotIndexable as problem:
             return self._refuse(instance, problem, blob)
         digest = hashlib.sha256(instance.dataset).hexdigest()
@@ -105,7 +105,7 @@ class Receiver:
             StorageFull, StorageBroken, DatabaseNotReady: everything is as before; try again later.
         """
         try:
-            self._take_files([_prepared(file, carrier) for file, carrier in arrivals])
+            self._take_files([read_arrived(file, carrier) for file, carrier in arrivals])
         except Retriable:
             raise
         except IntegrityError:  # another process stored the same instance at this moment
@@ -120,7 +120,7 @@ class Receiver:
         for arrival in arrivals:
             self.take_files([arrival])
 
-    def _take_files(self, batch: Sequence[_Prepared]) -> None:
+    def _take_files(self, batch: Sequence[ArrivedFile]) -> None:
         with session_scope(self.engine) as session:
             outcomes = [self._enter(session, prepared) for prepared in batch]
         for prepared, outcome in zip(batch, outcomes, strict=True):
@@ -129,7 +129,7 @@ class Receiver:
         with self._counting:
             self.counts.update(outcome.verdict for outcome in outcomes)
 
-    def _enter(self, session: Session, new: _Prepared) -> Outcome:
+    def _enter(self, session: Session, new: ArrivedFile) -> Outcome:
         path = Path(new.file.path)
         if new.problem is not None or new.facts is None or new.dataset is None:
             self.blobs.adopt(path, new.blob)
@@ -229,46 +229,6 @@ class Receiver:
         return Outcome(Verdict.REFUSED, QuarantineKind.UNREADABLE, problem.explanation)
 
 
-@dataclass(frozen=True, slots=True)
-class _Prepared:
-    """What is known of a file before the database is asked; `problem` is why it cannot be indexed."""
-
-    file: InboxFile
-    carrier: Carrier
-    instance: EncodedInstance
-    blob: str
-    digest: str = ""
-    facts: InstanceFacts | None = None
-    dataset: Dataset | None = None
-    problem: NotIndexable | None = None
-
-
-def _prepared(file: InboxFile, carrier: Carrier) -> _Prepared:
-    sync([file])  # no row may outlive the bytes it speaks of
-    content = Path(file.path).read_bytes()
-    blob = hashlib.sha256(content).hexdigest()
-    instance = EncodedInstance("", "", "", carrier.source_ae, b"")
-    try:
-        instance = read_part10(content)
-        facts, dataset = _facts(instance)
-    except Unreadable as error:
-        problem = NotIndexable(QuarantineKind.UNREADABLE, error.explanation)
-        return _Prepared(file, carrier, instance, blob, problem=problem)
-    except NotIndexable as problem:
-        return _Prepared(file, carrier, instance, blob, problem=problem)
-    digest = hashlib.sha256(instance.dataset).hexdigest()
-    return _Prepared(file, carrier, instance, blob, digest, facts, dataset)
-
-
-def _facts(instance: EncodedInstance) -> tuple[InstanceFacts, Dataset]:
-    """The facts, after the look that decided on the C-STORE status: what was refused is kept out of the index too."""
-    parts, syntax = [instance.dataset], instance.transfer_syntax_uid
-    found = examine(parts, syntax, instance.sop_class_uid, instance.sop_instance_uid)
-    if found is not None:
-        raise NotIndexable(*found)
-    return read_facts(instance)
-
-
 def _refused(session: Session, instance: EncodedInstance, problem: NotIndexable, blob: str) -> Outcome:
     finding = Finding(
         kind=problem.kind,
@@ -315,7 +275,7 @@ def _source_ae(file: InboxFile) -> str:
     with Path(file.path).open("rb") as content:
         head = content.read(_LONGEST_FILE_HEADER)
     try:
-        return read_part10(head).source_ae
+        return read_file_header(head)[0].source_ae
     except Unreadable:
         return ""
 

@@ -105,6 +105,7 @@ def test_our_own_results_are_acknowledged_and_not_stored(node: Node) -> None:
     theirs.Modality = "SEG"
     with node.listening() as scp:
         assert send(scp.port, [ours, theirs]) == [0, 0]
+        node.settle()
         assert scp.counts == {Verdict.OWN_RESULT: 1, Verdict.STORED: 1}
     (kept,) = node.rows(Instance)
     assert (kept.sop_instance_uid, kept.role) == (theirs.SOPInstanceUID, InstanceRole.MATERIAL)

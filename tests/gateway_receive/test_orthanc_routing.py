@@ -30,6 +30,7 @@ def test_a_stable_study_is_routed_and_a_growing_one_again(tmp_path: Path, one_as
         pacs.upload(write(tmp_path / "second", mr_series(STUDY, Contrast.T2)))
         wait_until(lambda: len(node.rows(Instance)) == 15, 60)
         wait_until(lambda: all(j["State"] == "Success" for j in pacs.jobs()), 60)
+        node.settle()
         assert scp.counts == {Verdict.STORED: 15, Verdict.DUPLICATE: 10}
     assert node.study().instance_count == 15
     assert len(node.rows(Series)) == 3

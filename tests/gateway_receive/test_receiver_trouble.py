@@ -101,7 +101,7 @@ def test_an_error_of_ours_in_the_index_sets_one_instance_aside_and_no_other(
     first, *others = mr_series(STUDY, Contrast.T1C, 4)
     with node.listening() as scp:
         with monkeypatch.context() as patch:
-            patch.setattr("gateway.receiver.read_facts", fails)
+            patch.setattr("gateway.arrived_files.read_facts", fails)
             assert send(scp.port, [first]) == [0]
             node.settle()
         assert send(scp.port, others) == [0, 0, 0]
