@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
 from collections.abc import Iterable
@@ -192,6 +193,7 @@ def _first_number(groups: list[Dataset], *keywords: str) -> float | None:
 def _number(value: Any) -> float | None:
     first = value[0] if isinstance(value, (MultiValue, list, tuple)) and len(value) else value
     try:
-        return float(first) if first is not None and first != "" else None
-    except (TypeError, ValueError):
+        number = float(first) if first is not None and first != "" else math.nan
+    except (TypeError, ValueError, OverflowError):
         return None
+    return number if math.isfinite(number) else None
