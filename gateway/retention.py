@@ -25,6 +25,7 @@ from gateway.retention_plan import (
     DataClass,
     Removal,
     finished_since,
+    frames_in_use,
     held_images,
     is_due,
     old_notes,
@@ -104,8 +105,9 @@ def _remove_working(gateway: Gateway, removal: Removal, now: dt.datetime) -> boo
         study = _still_due(gateway, session, removal, now)
         if study is None:
             return False
+        folders = working_folders(gateway, session, study, frames_in_use(session))
         # A folder disappears by its name at once; what a kill leaves of it is swept like any partial folder.
-        doomed = [f.rename(f.with_name(f"{f.name}.partial-removed")) for f in working_folders(gateway, session, study)]
+        doomed = [f.rename(f.with_name(f"{f.name}.partial-removed")) for f in folders]
     for folder in doomed:
         shutil.rmtree(folder)
     return True

@@ -9,7 +9,7 @@ present revision, reports and Bundles of all of them (a retraction names what wa
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -21,7 +21,7 @@ from gateway.column_types import utc_now
 from gateway.context import Gateway
 from gateway.database import read_scope
 from gateway.delivery_progress import is_done
-from gateway.frames import analysis_folder
+from gateway.frames import Frame, analysis_folder
 from gateway.object_names import SEG
 from gateway.quarantine import list_open
 from gateway.retention_tables import ReleasedImage
@@ -64,10 +64,11 @@ def plan(gateway: Gateway, now: dt.datetime | None = None) -> list[Removal]:
     moment, settings = now or utc_now(), gateway.settings
     removals: list[Removal] = []
     with read_scope(gateway.database) as session:
+        frames = frames_in_use(session)
         for study in session.exec(published_studies()).all():
             last = finished_since(session, study, settings)
             if last is not None:
-                removals += _of_study(gateway, session, study, moment - last)
+                removals += _of_study(gateway, session, study, moment - last, frames)
         removals += _notes(session, settings, moment)
     return removals
 
@@ -110,7 +111,7 @@ def is_due(settings: Settings, data_class: DataClass, age: dt.timedelta) -> bool
     return days is not None and age >= dt.timedelta(days=days)
 
 
-def _of_study(gateway: Gateway, session: Session, study: Study, age: dt.timedelta) -> list[Removal]:
+def _of_study(gateway: Gateway, session: Session, study: Study, age: dt.timedelta, frames: Set[Frame]) -> list[Removal]:
     settings, found = gateway.settings, []
     why = f"published, delivered and untouched for {age.days} days"
     if is_due(settings, DataClass.ORIGINALS, age):
@@ -119,7 +120,7 @@ def _of_study(gateway: Gateway, session: Session, study: Study, age: dt.timedelt
             size = sum(i.size_bytes for i in images)
             found.append(Removal(DataClass.ORIGINALS, study.study_key, len(images), size, f"{why}; the headers stay"))
     if is_due(settings, DataClass.WORKING, age):
-        folders = working_folders(gateway, session, study)
+        folders = working_folders(gateway, session, study, frames)
         if folders:
             size = sum(f.stat().st_size for folder in folders for f in folder.rglob("*") if f.is_file())
             names = ", ".join(f"{f.parent.name}/{f.name}" for f in folders)
@@ -146,24 +147,29 @@ def held_images(session: Session, study_key: str) -> list[Instance]:
     return list(session.exec(query).all())
 
 
-def working_folders(gateway: Gateway, session: Session, study: Study) -> list[Path]:
+def working_folders(gateway: Gateway, session: Session, study: Study, frames: Set[Frame]) -> list[Path]:
     """De-identified images of all revisions, and analyses that no later time point, merge or retraction looks at."""
     images = sorted((gateway.research_folder / "studies").glob(f"{study.study_key}-r*"))
-    kept = _analyses_in_use(session, study.study_key)
+    kept = _analyses_in_use(session, study.study_key, frames)
     rows = session.exec(select(Analysis.revision).where(Analysis.study_key == study.study_key)).all()
     old = [analysis_folder(gateway, study.study_key, r) for r in sorted(rows) if r not in kept]
     return [f for f in (*images, *old) if f.is_dir() and ".partial-" not in f.name]
 
 
-def _analyses_in_use(session: Session, study_key: str) -> set[int]:
+def frames_in_use(session: Session) -> set[Frame]:
+    """Analyses that others are registered to."""
+    stated = (detail.get("frame") for detail in session.exec(select(Analysis.detail)).all())
+    return {Frame(str(frame[0]), int(frame[1])) for frame in stated if frame}
+
+
+def _analyses_in_use(session: Session, study_key: str, frames: Set[Frame]) -> set[int]:
     """Revisions of a study whose masks are needed: in the record, first or last of the study (what others are or will
     be registered to), or named by another analysis as its frame."""
     rows = session.exec(select(Analysis.revision).where(Analysis.study_key == study_key)).all()
     current = session.exec(
         select(TimePoint.revision).where(TimePoint.study_key == study_key, col(TimePoint.current).is_(True))
     ).all()
-    frames = [detail.get("frame") for detail in session.exec(select(Analysis.detail)).all()]
-    named = {int(frame[1]) for frame in frames if frame and frame[0] == study_key}
+    named = {frame.revision for frame in frames if frame.study_key == study_key}
     return {*current, *named, *([min(rows), max(rows)] if rows else [])}
 
 
