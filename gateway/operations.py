@@ -9,6 +9,7 @@ from gateway.context import Gateway
 from gateway.courier import replay
 from gateway.database import session_scope
 from gateway.errors import NotAllowed, NotFound
+from gateway.identity import survivor_of
 from gateway.overview import find_study
 from gateway.quarantine import show
 from gateway.quarantine_decisions import Decision, resolve
@@ -85,7 +86,7 @@ def set_tumour_type(gateway: Gateway, patient_key: str, kind: TumourType, actor:
         audit.append(
             session, actor=actor, action="patient.tumour-type", subject=patient_key, detail={"type": kind.value}
         )
-        refold(session, patient_key, changed=None)
+        refold(session, survivor_of(session, patient_key), changed=None)
 
 
 def resolve_item(gateway: Gateway, quarantine_key: str, decision: Decision) -> None:

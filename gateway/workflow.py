@@ -36,12 +36,12 @@ def plans(gateway: Gateway) -> Mapping[str, Plan]:
         *results,
     ]
     rehome = [
-        _step("deidentify", deidentification.run, gateway),
+        _step("deidentify", deidentification.follow_patient, gateway),
         _step("reframe", reframing.run, gateway, "gpu"),
         _step("record", recording.run, gateway),
         *results,
     ]
-    restore = [_step("deidentify", deidentification.run, gateway), *results]
+    restore = [_step("deidentify", deidentification.follow_patient, gateway), *results]
     on_failure = partial(fail, gateway)
     return {
         REHOME: Plan(rehome, on_failure),

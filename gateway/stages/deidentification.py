@@ -105,9 +105,20 @@ def run(gateway: Gateway, arguments: Arguments) -> None:
     advance(gateway, study_key, revision, StudyState.DEIDENTIFIED)
 
 
+def follow_patient(gateway: Gateway, arguments: Arguments) -> None:
+    """De-identify a study anew for the record it was given to. Nothing that follows needs the pixels: where they were
+    deleted when their time was over, the copy under the former pseudonym goes and none takes its place."""
+    study_key, revision = key_and_revision(arguments)
+    if not original_images(gateway, study_key).released:
+        run(gateway, arguments)
+        return
+    remove_other_pseudonyms(gateway, study_key, revision)
+    advance(gateway, study_key, revision, StudyState.DEIDENTIFIED)
+
+
 def remove_other_pseudonyms(gateway: Gateway, study_key: str, revision: int) -> None:
     """Remove the copies of a study that were made for another patient record: in the research zone a person has one
-    pseudonym and one date shift. They can be made again from the originals."""
+    pseudonym and one date shift."""
     with read_scope(gateway.database) as session:
         since = max((h.revision for h in rehomings(session, study_key, revision)), default=0)
     for folder in (gateway.research_folder / "studies").glob(f"{study_key}-r*"):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ssl
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -14,6 +16,7 @@ from gateway_receive.certificates import Authority
 from gateway_receive.mr_images import encoded, mr_image
 from gateway_receive.node import Node
 from identity.mllp import END, START, Sender, adt, merge
+from peers.ports import free_port
 from pydicom.uid import ExplicitVRLittleEndian
 
 from gateway.arrivals import ArrivalRules
@@ -216,3 +219,24 @@ def test_tls_with_a_certificate_of_the_sender(node: Node, tmp_path: Path) -> Non
         context.load_cert_chain(other.certificate_file, other.key_file)
         with Sender(listener.port, context) as sender:
             assert answer_of(sender.send(merge(NEW, OLD)))[0] == "AA"
+
+
+def test_the_role_listens_until_it_is_told_to_stop(node: Node, tmp_path: Path) -> None:
+    port = free_port()
+    config = tmp_path / "timepoint.toml"
+    lines = [
+        f'data_dir = "{node.settings.data_dir}"',
+        f'[database]\nurl = "{node.settings.database.url}"',
+        f'[hl7]\nenabled = true\nport = {port}\nmerge_issuers = ["Hospital"]',
+    ]
+    config.write_text("\n".join(lines))
+    command = [sys.executable, "-m", "timepoint", "hl7", "--config", str(config)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as role:
+        assert role.stderr is not None
+        while "listening for HL7 messages" not in (line := role.stderr.readline()):
+            assert line, "the role ended"
+        with Sender(port) as sender:
+            assert answer_of(sender.send(merge(NEW, OLD)))[0] == "AA"
+        role.terminate()
+        assert role.wait(30) == 0
+    assert survivor(node, "OLD") == survivor(node, "NEW")

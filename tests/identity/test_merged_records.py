@@ -10,6 +10,7 @@ import pydicom
 import pytest
 from identity.hospital import Hospital
 from peers.simulated import SimulatedStudies
+from peers.validators import dicom_errors
 
 from gateway.errors import NotAllowed, NotFound
 from gateway.export import export_histories
@@ -231,7 +232,9 @@ def test_moving_a_study_retracts_and_publishes_under_the_right_patient(
     assert report.PatientID == "B"
     assert "OriginalAttributesSequence" not in report  # another person's values have no place in this chart
     assert "PredecessorDocumentsSequence" not in report
-    assert hospital.dataset(newest(hospital, third, REJECTION)).PatientID == "A"
+    note = newest(hospital, third, REJECTION)
+    assert hospital.dataset(note).PatientID == "A"
+    assert dicom_errors(hospital.gateway.results.path(str(note.blob))) == []
     uids = [{lesion.tracking_uid for lesion in p.lesions} for p in hospital.record(b).time_points]
     assert not uids[1] & {lesion.tracking_uid for lesion in before[0].time_points[0].lesions}
     assert uids[0] == uids[1]
