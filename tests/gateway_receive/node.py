@@ -42,7 +42,7 @@ class Node:
     def settle(self) -> None:
         """Return once everything that was acknowledged is in the rows."""
         for scp in self.scps:
-            assert scp.wait_until_indexed(), "the index did not catch up in time"
+            assert scp.wait_until_indexed(120), "the index did not catch up in time"
 
     def rows(self, table: type[AnyRow]) -> list[AnyRow]:
         self.settle()

@@ -1,4 +1,4 @@
-"""A receiver as a process of its own, for tests that kill it: `receiver_process.py DATA_DIR DATABASE_URL QUIET_S`.
+"""A receiver as a process of its own, for tests that kill it: `receiver_process.py DATA_DIR DATABASE_URL QUIET_S PROCESSES`.
 
 Prints its port and serves until it is killed.
 """
@@ -18,11 +18,11 @@ from gateway.storage_scp import StorageScp
 
 
 def main() -> None:
-    folder, database_url, quiet_s = sys.argv[1:4]
+    folder, database_url, quiet_s, processes = sys.argv[1:5]
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))  # standard output tells the port
     settings = Settings(
         data_dir=Path(folder),
-        dicom={"port": 0, "processes": 0},
+        dicom={"port": 0, "processes": int(processes)},
         database={"url": database_url},
         study={"quiet_s": float(quiet_s)},
     )

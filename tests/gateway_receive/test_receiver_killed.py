@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 from gateway_receive.mr_images import mr_study
-from gateway_receive.node import Node, make_node
+from gateway_receive.node import Node, make_node, wait_until
 from gateway_receive.senders import associate
+from gateway_receive.test_receiving_processes import children, is_running
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
 from sqlalchemy import text
@@ -31,9 +32,9 @@ SEED = 20260301
 
 
 @contextmanager
-def receiver(node: Node) -> Iterator[tuple[subprocess.Popen[str], int]]:
+def receiver(node: Node, processes: int = 0) -> Iterator[tuple[subprocess.Popen[str], int]]:
     url = node.database.url.render_as_string(hide_password=False)
-    command = [sys.executable, str(PROGRAM), str(node.settings.data_dir), url, "60"]
+    command = [sys.executable, str(PROGRAM), str(node.settings.data_dir), url, "60", str(processes)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment)
     try:
@@ -70,7 +71,8 @@ def send_until_killed(
 
 
 @pytest.mark.parametrize("kills", [3, pytest.param(20, marks=[pytest.mark.slow, pytest.mark.timeout(3600)])])
-def test_acknowledged_is_stored_whenever_the_receiver_is_killed(node: Node, kills: int) -> None:
+@pytest.mark.parametrize("processes", [0, 2])
+def test_acknowledged_is_stored_whenever_the_receiver_is_killed(node: Node, kills: int, processes: int) -> None:
     rng = random.Random(SEED)
     studies = [f"1.2.840.99.{n}" for n in range(kills)]
     images = [image for study in studies for image in mr_study(study)]
@@ -79,13 +81,16 @@ def test_acknowledged_is_stored_whenever_the_receiver_is_killed(node: Node, kill
         rest = [i for i in images if i.SOPInstanceUID not in acknowledged]
         rng.shuffle(rest)
         reached = threading.Event()
-        with receiver(node) as (process, port):
+        with receiver(node, processes) as (process, port):
             at = len(acknowledged) + rng.randint(1, 9)
             sender = threading.Thread(target=send_until_killed, args=[port, rest, acknowledged, reached, at])
             sender.start()
             assert reached.wait(60)
+            served_by = children(process.pid)
             process.send_signal(signal.SIGKILL)
             sender.join(60)
+            assert len(served_by) == processes
+            wait_until(lambda pids=served_by: not any(map(is_running, pids)))  # type: ignore[misc]
     assert kills <= len(acknowledged) < len(images)
     with receiver(node):
         pass  # a start indexes what the last one had stored and not indexed

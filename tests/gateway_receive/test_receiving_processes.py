@@ -23,17 +23,25 @@ def shared(tmp_path: Path) -> Node:
     return make_node(tmp_path / "data", dicom={"processes": 2, "max_associations": 3})
 
 
-def children() -> set[int]:
-    """Receiving processes of this process."""
+def children(of: int = 0) -> set[int]:
+    """Receiving processes of a process, or of this one."""
+    parent = of or os.getpid()
     found = set()
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             status, command = (folder / "stat").read_text(), (folder / "cmdline").read_bytes()
         except OSError:
             continue
-        if int(status.rpartition(")")[2].split()[1]) == os.getpid() and b"gateway.receive_process" in command:
+        if int(status.rpartition(")")[2].split()[1]) == parent and b"gateway.receive_process" in command:
             found.add(int(folder.name))
     return found
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return b"gateway.receive_process" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
 
 
 def test_one_study_over_all_processes_and_one_limit(shared: Node) -> None:
