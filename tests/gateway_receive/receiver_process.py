@@ -1,4 +1,4 @@
-"""A receiver as a process of its own, for tests that kill it: `receiver_process.py DATA_DIR DATABASE_URL QUIET_S PROCESSES`.
+"""A receiver as a process of its own, for tests that kill it. Arguments: data folder, database URL, quiet time, processes.
 
 Prints its port and serves until it is killed.
 """
