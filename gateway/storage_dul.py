@@ -23,6 +23,7 @@ from pynetdicom.pdu import A_ABORT_RQ
 from gateway.data_messages import DataMessages, ProtocolError
 from gateway.errors import Retriable
 from gateway.intake import Intake
+from gateway.part10 import MALFORMED
 from gateway.receiving_socket import ReceivingSocket, new_poller, readable
 
 if TYPE_CHECKING:
@@ -112,6 +113,9 @@ class StorageDul(DULServiceProvider):
         except InvalidEventError as error:
             _log.warning("association ended out of order", reason=str(error))
             self._end_hard()
+        except MALFORMED as error:
+            _log.warning("association ended: what its peer sent cannot be read", error=type(error).__name__)
+            self._end_hard()
         except Exception as error:  # noqa: BLE001 - the edge of a thread: the peer is told, the service goes on
             _log.error("association failed", error=type(error).__name__, exc_info=True)
             self._end_hard()
@@ -130,6 +134,9 @@ class StorageDul(DULServiceProvider):
         except queue.Empty:
             return
         self.state_machine.do_action(event)
+        if self.state_machine.current_state == _IDLE:
+            # A peer that leaves before it has said who it is must not hold its place until a timeout.
+            self.to_user_queue.put(None)
 
     def _wait(self) -> None:
         """Until there is something to read or to send, or a timer ends."""

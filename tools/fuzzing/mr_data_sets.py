@@ -86,7 +86,8 @@ def text(tag: int, vr: bytes, value: bytes) -> Element:
 def _module(rng: random.Random, sop_class: str, instance: str) -> list[Element]:
     charset, name = rng.choice(NAMES)
     words, echo, repetition = rng.choice(_CONTRASTS)
-    study = f"1.2.826.0.1.3680043.10.8.{rng.randrange(50)}"
+    patient = rng.randrange(50)
+    study = f"1.2.826.0.1.3680043.10.8.{patient}"
     return [
         *([text(0x00080005, b"CS", charset)] if charset else []),
         text(0x00080008, b"CS", b"ORIGINAL\\PRIMARY\\M\\ND"),
@@ -96,8 +97,8 @@ def _module(rng: random.Random, sop_class: str, instance: str) -> list[Element]:
         text(0x00080060, b"CS", b"MR"),
         text(0x0008103E, b"LO", words.encode()),
         text(0x00100010, b"PN", name),
-        text(0x00100020, b"LO", b"PAT-%d" % rng.randrange(9)),
-        text(0x00100021, b"LO", rng.choice((b"HOSPITAL", b""))),
+        text(0x00100020, b"LO", b"PAT-%d" % patient),
+        text(0x00100021, b"LO", b"HOSPITAL"),
         text(0x00180081, b"DS", b"%g" % echo),
         text(0x00180080, b"DS", b"%d" % repetition),
         text(0x00180050, b"DS", b"5"),
