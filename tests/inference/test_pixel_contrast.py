@@ -68,7 +68,7 @@ def test_real_series_are_told_rightly_or_not_at_all_and_quickly(real_data: Path,
             assert seen.contrast is truth, (name, seen)
             answered.append(name)
     assert asked == 17
-    assert len(answered) >= 3, answered
+    assert len(answered) >= 2, answered
     assert max(seconds[1:]) < 2.0  # the first one loads the network
 
 
