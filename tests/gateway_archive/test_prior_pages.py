@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
-from typer.testing import CliRunner
 
 from gateway.api.app import create_app
 from gateway.archive_tables import PriorSearch, PriorState, PriorStudy, SearchState
@@ -18,7 +19,6 @@ from gateway.database import read_scope, session_scope
 from gateway.engine import InlineEngine
 from gateway.settings import Settings, load_settings
 from gateway.tables import Patient, Study
-from timepoint.cli import app
 
 CONFIGURATION = """
 data_dir = "{folder}"
@@ -88,14 +88,16 @@ def test_a_viewer_sees_and_an_operator_asks(gateway: Gateway) -> None:
 
 def test_the_command_line_shows_and_asks(gateway: Gateway, config: Path) -> None:
     del gateway
-    run = CliRunner().invoke
-    listed = json.loads(run(app, ["priors", "list", "--json", "--config", str(config)]).stdout)
-    assert [line["patient_key"] for line in listed] == ["p1"]
-    shown = run(app, ["priors", "show", "p1", "--config", str(config)])
-    assert "2 images did not arrive" in shown.stdout and "2 found" in shown.stdout
-    asked = run(app, ["priors", "ask", "p1", "--config", str(config)])
-    assert asked.exit_code == 0, asked.output
-    assert json.loads(run(app, ["priors", "list", "--json", "--config", str(config)]).stdout)[0]["state"] == "due"
+
+    def run(*words: str) -> str:
+        command = [sys.executable, "-m", "timepoint", "priors", *words, "--config", str(config)]
+        return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+
+    assert [line["patient_key"] for line in json.loads(run("list", "--json"))] == ["p1"]
+    shown = run("show", "p1")
+    assert "2 images did not arrive" in shown and "2 found" in shown
+    run("ask", "p1")
+    assert json.loads(run("list", "--json"))[0]["state"] == "due"
 
 
 def test_an_archive_that_cannot_be_asked_is_refused_at_the_start(tmp_path: Path) -> None:
