@@ -18,6 +18,7 @@ from gateway.association_host import AssociationHost
 from gateway.associations import Carrier
 from gateway.blobs import RECEIVED
 from gateway.database import open_database
+from gateway.errors import DatabaseNotReady
 from gateway.inbox import InboxFile
 from gateway.logs import configure_logging
 from gateway.receive_messages import CLOSED, ENDED, FINISH, SERVE, STOPPED, STORED, hear, say, stored_values
@@ -32,7 +33,10 @@ class _Line:
         self.stopped = False
 
     def stored(self, file: InboxFile, carrier: Carrier) -> None:
-        say(self._receiver, STORED, *stored_values(file, carrier))
+        try:
+            say(self._receiver, STORED, *stored_values(file, carrier))
+        except OSError as error:
+            raise DatabaseNotReady("The receiver has ended.") from error
 
     def ended(self, carrier: Carrier, *, released: bool) -> None:
         say(self._receiver, ENDED, {"key": carrier.key, "source_ae": carrier.source_ae}, released)

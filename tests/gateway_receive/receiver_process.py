@@ -1,4 +1,4 @@
-"""A receiver as a process of its own, for tests that kill it. Arguments: data folder, database URL, quiet time, processes.
+"""A receiver as a process, for tests that kill it. Arguments: data folder, database URL, quiet time, processes.
 
 Prints its port and serves until it is killed.
 """
