@@ -141,9 +141,11 @@ class Indexer:
     def _attempt(self, batch: Sequence[_Arrived | _Ended]) -> None:
         try:
             self._write(batch)
-        except Retriable as problem:
+        except Exception as problem:  # noqa: BLE001 - the edge of a thread: the index must not end while the receiver runs
             if not self._stopped:
-                _log.error("the index stands still", error=type(problem).__name__, reason=str(problem))
+                known = isinstance(problem, Retriable)
+                reason = str(problem) if known else "see the place"
+                _log.error("the index stands still", error=type(problem).__name__, reason=reason, exc_info=not known)
                 self._set_stopped(True)
             with self._changed:
                 self._changed.wait_for(lambda: self._stopping, _TRY_AGAIN_S)
@@ -172,7 +174,7 @@ class Indexer:
         """Look after what another receiver of this image store left when it died."""
         try:
             take_abandoned(self._receiver)
-        except Retriable as problem:
+        except Exception as problem:  # noqa: BLE001 - as above; the next look comes by itself
             _log.warning("abandoned instances wait", error=type(problem).__name__)
 
 

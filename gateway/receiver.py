@@ -23,7 +23,7 @@ from sqlmodel import Session, col, select
 from gateway.arrivals import ArrivalRules, Outcome, StoredInstance, Verdict, index_instance
 from gateway.arrived_files import ArrivedFile, checked_facts, read_arrived
 from gateway.associations import Carrier, broken, note_study
-from gateway.blobs import BlobStore
+from gateway.blobs import BlobStore, explained
 from gateway.database import read_scope, session_scope
 from gateway.errors import BlobDamaged, BlobMissing, Retriable, Unreadable
 from gateway.inbox import InboxFile, abandoned_boxes
@@ -105,7 +105,7 @@ class Receiver:
             StorageFull, StorageBroken, DatabaseNotReady: everything is as before; try again later.
         """
         try:
-            self._take_files([read_arrived(file, carrier) for file, carrier in arrivals])
+            self._take_files([new for arrival in arrivals if (new := _read(*arrival)) is not None])
         except Retriable:
             raise
         except IntegrityError:  # another process stored the same instance at this moment
@@ -227,6 +227,16 @@ class Receiver:
         with session_scope(self.engine) as session:
             keep(session, finding)
         return Outcome(Verdict.REFUSED, QuarantineKind.UNREADABLE, problem.explanation)
+
+
+def _read(file: InboxFile, carrier: Carrier) -> ArrivedFile | None:
+    try:
+        return read_arrived(file, carrier)
+    except FileNotFoundError:  # another receiver of this store took it for abandoned, and has indexed it
+        log.warning("a file is no longer in the inbox", carrier=carrier.key)
+        return None
+    except OSError as error:
+        raise explained(error) from error
 
 
 def _refused(session: Session, instance: EncodedInstance, problem: NotIndexable, blob: str) -> Outcome:

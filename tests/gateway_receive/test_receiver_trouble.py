@@ -122,3 +122,22 @@ def test_the_reason_is_in_words_and_without_values() -> None:
     with pytest.raises(DatabaseNotReady, match="connection failed") as caught, session_scope(engine) as session:
         session.connection()
     assert caught.value.explanation.startswith("The database does not answer or is locked")
+
+
+def test_a_file_that_left_the_inbox_does_not_hold_up_those_behind_it(tmp_path: Path) -> None:
+    node = make_node(tmp_path / "data")
+    first, *others = mr_series(STUDY, Contrast.T1C, 3)
+    event.listen(node.database, "connect", lambda connection, _: connection.execute("PRAGMA busy_timeout = 200"))
+    node.database.dispose()
+    with node.listening() as scp:
+        other = sqlite3.connect(tmp_path / "data" / "timepoint.db", isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        assert send(scp.port, [first]) == [0]
+        wait_until(lambda: not scp.accepts)
+        (file,) = (node.received.folder / "inbox").glob("*/*")
+        file.unlink()
+        other.execute("ROLLBACK")
+        other.close()
+        wait_until(lambda: scp.accepts)
+        assert send(scp.port, others) == [0, 0]
+    assert len(node.rows(Instance)) == 2
