@@ -16,7 +16,9 @@ from contextlib import contextmanager
 
 import structlog
 
+from gateway.arrivals import ArrivalRules
 from gateway.associations import break_those_of_dead_receivers
+from gateway.clock_watch import ClockWatch
 from gateway.column_types import utc_now
 from gateway.commitment import ask_for_commitment
 from gateway.completion import close_due_studies
@@ -95,8 +97,9 @@ def run_work(settings: Settings, queues: Sequence[QueueName], supervised: bool =
     with until_told_to_stop(supervised) as stop:
         engine.start(plans(gateway), queues)
         scheduler = start_scheduler(gateway)
+        watch = ClockWatch()
         threads = [
-            _every(CLOSER_S, lambda: _close_quiet_studies(gateway), stop, "closer"),
+            _every(CLOSER_S, lambda: _close_quiet_studies(gateway, watch), stop, "closer"),
             _every(CLOSER_S, lambda: ask_archives(gateway), stop, "counts"),
             _every(COURIER_S, lambda: fetch_priors(gateway), stop, "priors"),
             _every(CLOSER_S, lambda: relay_outbox(gateway, engine), stop, "relay"),
@@ -115,8 +118,9 @@ def run_work(settings: Settings, queues: Sequence[QueueName], supervised: bool =
     executor.release()
 
 
-def _close_quiet_studies(gateway: Gateway) -> None:
-    """Decide on due studies, once a receiver has listened for a whole quiet time."""
+def _close_quiet_studies(gateway: Gateway, watch: ClockWatch) -> None:
+    """Decide on due studies, once a receiver has listened for a whole quiet time by a clock that was not set."""
+    watch.check(gateway.database, ArrivalRules.from_settings(gateway.settings))
     since = listening_since(gateway)
     quiet = dt.timedelta(seconds=gateway.settings.study.longest_quiet_s)
     if since is not None and utc_now() - since >= quiet:
