@@ -212,6 +212,7 @@ def _curve(peers: dict[str, Peer], images: Images, options: argparse.Namespace, 
             axis.plot(counts, [_median(results, name, f"blast x{n}", value) for n in counts], "o-", label=name)
         axis.set(title=title, xlabel="associations", xscale="log", ylim=(0, None))
         axis.set_xticks(counts, [str(n) for n in counts])
+        axis.minorticks_off()
         axis.grid(alpha=0.3)
     axes[0].legend()
     options.out.mkdir(parents=True, exist_ok=True)
