@@ -247,6 +247,10 @@ class StorageAssociation(Association):
         """Negotiate, serve, and tell the intake how it ended."""
         try:
             super().run_reactor()
+        except MALFORMED as error:
+            if self.is_established:
+                raise
+            _log.warning("association not accepted: its request cannot be read", error=type(error).__name__)
         finally:
             self.kill()
             self.intake.end(released=self.is_released)

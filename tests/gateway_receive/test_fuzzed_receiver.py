@@ -16,11 +16,22 @@ from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
 
 from gateway.encoded_structure import examine
 from gateway.errors import Unreadable
+from gateway.instance_copies import same_content
 from gateway.instance_facts import InstanceFacts, read_facts
 from gateway.part10 import EncodedInstance, read_part10
 from gateway.tables import Instance
 from tools.fuzzing import connection_layer, data_set_layer, message_layer
-from tools.fuzzing.pdus import P_DATA, associate_rq, command_set, element, fragments, pdu, release_rq, store_elements
+from tools.fuzzing.pdus import (
+    P_DATA,
+    associate_rq,
+    command_set,
+    element,
+    fragments,
+    item,
+    pdu,
+    release_rq,
+    store_elements,
+)
 from tools.fuzzing.receiver_under_test import Client
 
 UID = "1.2.840.99.1.1"
@@ -149,6 +160,29 @@ def test_a_command_that_pynetdicom_cannot_read_ends_one_association(node: Node) 
                 client.send(pdu(P_DATA, fragments(3, command_set(odd), 16000, command=True)[0]))
                 assert client.pdu()[0] == 7
         assert other.store(1, UID, bytes(image().dataset)) == 0
+
+
+def test_a_context_without_transfer_syntax_ends_one_association(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    bare = item(0x20, b"\5\0\0\0" + item(0x30, MRImageStorage.encode()))
+    request = associate_rq()
+    at = request.index(item(0x51, b"\0\0\x40\0")) - 4
+    odd = pdu(1, request[6:at] + bare + request[at:])
+    with make_node(tmp_path / "data").listening() as scp:
+        with Client(scp.port) as client:
+            client.send(odd)
+            client.socket.shutdown(socket.SHUT_WR)
+            client.drain()
+        wait_until(lambda: scp.open_associations == 0)
+    told = "".join(capfd.readouterr())
+    assert "its request cannot be read" in told
+    assert "Traceback" not in told
+
+
+def test_a_second_copy_with_an_element_that_cannot_be_read_is_another_image() -> None:
+    odd = with_bytes(image(), b"DS\x06\x00500.0 ", b"FD\x06\x00500.0 ")
+    assert not same_content(odd, with_bytes(odd, b"500.0 ", b"500.1 "))
 
 
 def test_an_image_in_fragments_of_one_byte_is_stored(tmp_path: Path) -> None:

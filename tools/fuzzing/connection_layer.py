@@ -176,7 +176,7 @@ def _session(rng: random.Random, client: Client) -> str:
     """A session that is sent without waiting, with bytes changed, lost or added."""
     stream = b"".join(_stream(rng))
     for _ in range(rng.randrange(3)):
-        at = rng.randrange(len(stream))
+        at = rng.randrange(len(stream) or 1)
         stream = rng.choice(
             (
                 stream[:at] + rng.randbytes(1) + stream[at + 1 :],
