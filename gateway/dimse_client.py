@@ -14,6 +14,7 @@ from pynetdicom.association import Association
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
 from gateway.client_tls import ClientTls, client_context
+from gateway.pynetdicom_race import hold_reactor
 from gateway.settings import Destination, Peer
 from gateway.tcp import no_delay
 
@@ -78,6 +79,7 @@ def echo(local_ae_title: str, remote: RemoteAe, timeout_s: float = 5.0) -> str |
     if not assoc.is_established:
         return why_not(assoc)
     try:
+        hold_reactor(assoc)
         status = assoc.send_c_echo()
     finally:
         assoc.release()
@@ -129,6 +131,7 @@ def store(
 def _store_one(assoc: Association, file: Path, uid: str) -> StoreOutcome | None:
     """C-STORE of one file; None when the connection was lost or the peer did not answer in time."""
     try:
+        hold_reactor(assoc)
         response: Any = assoc.send_c_store(file)
     except (RuntimeError, ValueError) as error:
         return StoreOutcome(uid, False, assoc.is_aborted or not assoc.is_established, str(error))

@@ -14,6 +14,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 )
 
 from gateway.dimse_client import RemoteAe, associate, why_not
+from gateway.pynetdicom_race import hold_reactor
 
 NO_SUCH_STUDY = "2.25.0"
 _TOO_LITTLE_KNOWN = {0xA801: "the PACS does not know us as a move destination"}
@@ -56,6 +57,7 @@ def _query() -> Dataset:
 
 
 def _find(assoc: Association, _local: str) -> str | None:
+    hold_reactor(assoc)
     for status, _ in assoc.send_c_find(_query(), StudyRootQueryRetrieveInformationModelFind):
         if "Status" not in status:
             return "no answer"
@@ -65,6 +67,7 @@ def _find(assoc: Association, _local: str) -> str | None:
 
 
 def _move(assoc: Association, local: str) -> str | None:
+    hold_reactor(assoc)
     for status, _ in assoc.send_c_move(_query(), local, StudyRootQueryRetrieveInformationModelMove):
         if "Status" not in status:
             return "no answer"

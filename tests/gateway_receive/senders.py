@@ -12,6 +12,7 @@ from pynetdicom import AE, evt
 from pynetdicom.association import Association
 from pynetdicom.presentation import build_context
 
+from gateway.pynetdicom_race import hold_reactor
 from gateway.tcp import no_delay
 
 DCMTK_ENVIRONMENT = {**os.environ, "TCP_NODELAY": "1"}
@@ -34,7 +35,11 @@ def send(port: int, images: Sequence[Dataset], *, called: str = "TIMEPOINT", cal
     if not association.is_established:
         raise ConnectionRefusedError("the association was rejected")
     try:
-        return [int(association.send_c_store(image).Status) for image in images]
+        statuses = []
+        for image in images:
+            hold_reactor(association)
+            statuses.append(int(association.send_c_store(image).Status))
+        return statuses
     finally:
         association.release()
 
