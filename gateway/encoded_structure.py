@@ -88,7 +88,8 @@ def examine(
     seen = outline(parts[0], transfer_syntax_uid, whole=len(parts) == 1)
     if seen.short and len(parts) > 1:
         seen = outline(b"".join(parts), transfer_syntax_uid, whole=True)
-    whole = not seen.compressed or bytes(parts[-1][-8:]) == _END_OF_FRAGMENTS
+    end = b"".join(part[-8:] for part in parts[-8:])  # no part is empty
+    whole = not seen.compressed or end.endswith(_END_OF_FRAGMENTS)
     if not whole:  # something may follow the pixel data
         together = parts[0] if len(parts) == 1 else b"".join(parts)
         whole = fragments_are_whole(memoryview(together)[seen.pixels_at :])

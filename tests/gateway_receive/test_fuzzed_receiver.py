@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from gateway_receive.mr_images import encoded, mr_image
 from gateway_receive.node import Node, make_node, wait_until
-from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
+from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, RLELossless
 
 from gateway.encoded_structure import examine
 from gateway.errors import Unreadable
@@ -87,6 +87,14 @@ def test_a_first_fragment_may_be_a_single_byte() -> None:
     whole = memoryview(bytes(image().dataset))
     for cut in range(1, 12):
         assert examine([whole[:cut], whole[cut:]], ExplicitVRLittleEndian, MRImageStorage, UID) is None
+
+
+def test_damaged_frames_are_judged_the_same_however_they_are_cut() -> None:
+    head = bytes(image().dataset).partition(b"\xe0\x7f\x10\0")[0] + b"\xe0\x7f\x10\0OB\0\0\xff\xff\xff\xff"
+    whole = memoryview(head + b"no items " + b"\xfe\xff\xdd\xe0\0\0\0\0")
+    found = examine([whole], RLELossless, MRImageStorage, UID)
+    for cut in range(1, 12):
+        assert examine([whole[:-cut], whole[-cut:]], RLELossless, MRImageStorage, UID) == found
 
 
 def test_numbers_that_are_not_finite_count_as_not_stated() -> None:

@@ -192,6 +192,6 @@ def damaged_bytes(rng: random.Random, content: bytes) -> bytes:
 def bomb(rng: random.Random, head: bytes) -> bytes:
     """A deflated data set of a few hundred kilobytes that inflates to much more than an image has."""
     deflater = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
-    zeros, parts = bytes(2**20), [deflater.compress(head)]
-    parts.extend(deflater.compress(zeros) for _ in range(rng.choice((64, 600, 2100))))
-    return b"".join(parts) + deflater.flush()
+    begun = deflater.compress(head) + deflater.flush(zlib.Z_FULL_FLUSH)
+    megabyte = deflater.compress(bytes(2**20)) + deflater.flush(zlib.Z_FULL_FLUSH)
+    return begun + megabyte * rng.choice((64, 500, 600, 4000)) + deflater.flush()

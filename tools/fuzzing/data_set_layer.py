@@ -96,7 +96,7 @@ def _try(rng: random.Random, number: int) -> str:
     spilled = flaw(outline(content, case.syntax, whole=False), len(content), case.sop_class, case.sop_instance)
     instance = EncodedInstance(case.sop_class, case.sop_instance, case.syntax, "FUZZER", content)
     again = _through_a_file(rng, instance)
-    if not faultless and number % _READ_EVERY:
+    if not faultless and number % _READ_EVERY and number % _BOMB_EVERY != _BOMB_EVERY - 1:
         return f"only looked at: {found[0].value if found else 'accepted'}"
     told = _facts(again)
     if faultless and (found or spilled or isinstance(told, str)):
