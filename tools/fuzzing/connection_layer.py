@@ -85,8 +85,10 @@ def _connect(ledger: Ledger, receiver: ReceiverUnderTest, seed: int, numbers: It
     early = costs[min(len(costs) - 1, 1 + len(costs) // 10)]
     ledger.notes["slowest C-ECHO"] = f"{slowest_echo * 1000:.0f} ms"
     ledger.notes["receiver, early -> late (kB resident, descriptors, threads)"] = f"{early} -> {costs[-1]}"
-    if costs[-1][0] - early[0] > _GROWS_KB:
-        ledger.find(number, "memory grows", f"{early} -> {costs[-1]}")
+    ledger.notes["receiver, MB resident on the way"] = [c[0] // 1024 for c in costs[:: 1 + len(costs) // 12]]
+    middle = costs[len(costs) // 2]  # the memory of threads fills up first
+    if costs[-1][0] - middle[0] > _GROWS_KB:
+        ledger.find(number, "memory grows", f"{middle} -> {costs[-1]}")
     if costs[-1][1] > costs[0][1] + 4 or costs[-1][2] > costs[0][2] + 4:  # the witness' own come and go
         ledger.find(number, "descriptors or threads are left behind", f"{costs[0]} -> {costs[-1]}")
 
