@@ -18,7 +18,7 @@ from tools.fuzzing.elements import EXPLICIT
 from tools.fuzzing.mr_data_sets import MR, valid_case
 from tools.fuzzing.receiver_under_test import Client
 
-SEED = 20260302
+SEED, KILLS = 20260302, 100
 
 
 @dataclass
@@ -44,6 +44,10 @@ def send_until_it_ends(port: int, seed: str, first: int, sent: Sent, at: int) ->
                 content = case.encoded()
                 sent.begun[case.sop_instance] = content
                 status = client.store(number % 65536, case.sop_instance, content, rng.choice((200, 16000)))
+                while status == 0xA700:  # out of resources for now: the same image again, as a sender does
+                    sent.refused.append(status)
+                    threading.Event().wait(0.05)
+                    status = client.store(number % 65536, case.sop_instance, content)
                 if status != 0:
                     sent.refused.append(status)
                     return
@@ -58,7 +62,7 @@ def send_until_it_ends(port: int, seed: str, first: int, sent: Sent, at: int) ->
 @pytest.mark.timeout(3600)
 def test_acknowledged_is_stored_byte_by_byte_after_a_hundred_kills(node: Node) -> None:
     rng, sent = random.Random(SEED), Sent()
-    for kill in range(100):
+    for kill in range(KILLS):
         count = 1 + kill % 8
         sent.reached.clear()
         with receiver(node, processes=rng.choice((0, 0, 2))) as (process, port):
@@ -77,11 +81,11 @@ def test_acknowledged_is_stored_byte_by_byte_after_a_hundred_kills(node: Node) -
                 assert not sender.is_alive()
     with receiver(node):
         pass  # a start indexes what the last one had stored and not indexed
-    assert set(sent.refused) <= {0xA700}  # a receiving process may outlive its receiver for a moment
+    assert set(sent.refused) <= {0xA700}
     assert len(sent.acknowledged) >= 100
     rows = {i.sop_instance_uid: i for i in node.rows(Instance)}
     assert node.rows(Quarantine) == []
     assert sent.acknowledged <= rows.keys() <= sent.begun.keys()
     for uid, row in rows.items():
         assert bytes(read_part10(node.received.read(row.blob)).dataset) == sent.begun[uid]
-    print(f"{len(sent.begun)} sent, {len(sent.acknowledged)} acknowledged, {len(rows)} stored, 100 kills")
+    print(f"{len(sent.begun)} sent, {len(sent.acknowledged)} acknowledged, {len(rows)} stored, {KILLS} kills")
