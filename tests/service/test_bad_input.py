@@ -6,6 +6,7 @@ import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pydicom
 import pytest
@@ -73,6 +74,14 @@ def _uid(files: list[Path]) -> str:
     return str(pydicom.dcmread(files[0], stop_before_pixels=True).StudyInstanceUID)
 
 
+def _await_rows(site: Site, query: Any, count: int) -> list[Any]:
+    """Rows follow the response; these must come, and no more of them."""
+    await_condition(lambda: len(site.read(lambda s: s.exec(query).all())) >= count, 60, site.describe)
+    rows = list(site.read(lambda s: s.exec(query).all()))
+    assert len(rows) == count
+    return rows
+
+
 def _await_quarantine(site: Site, uid: str) -> Quarantine:
     await_condition(
         lambda: any(s.study_instance_uid == uid and s.state.value == "quarantined" for s in site.studies()),
@@ -115,9 +124,8 @@ def test_a_truncated_file_is_refused_and_kept(site: tuple[Site, SmallPacs], sour
     ds.save_as(file, enforce_file_format=True)
     (outcome,) = gateway.send([file])
     assert not outcome.stored
-    kept = gateway.read(lambda s: s.exec(select(Quarantine).where(Quarantine.kind == "truncated")).all())
-    assert len(kept) == 1
-    gateway.gateway().received.read(kept[0].blob)
+    (kept,) = _await_rows(gateway, select(Quarantine).where(Quarantine.kind == "truncated"), 1)
+    gateway.gateway().received.read(kept.blob)
 
 
 def test_an_image_without_pixels_is_refused_and_kept(
@@ -127,8 +135,7 @@ def test_an_image_without_pixels_is_refused_and_kept(
     (file,) = _copies(source[:1], tmp_path, "no-pixels", PatientID="NO-PIXELS", PixelData=None)
     (outcome,) = gateway.send([file])
     assert not outcome.stored
-    kept = gateway.read(lambda s: s.exec(select(Quarantine).where(Quarantine.kind == "no-pixel-data")).all())
-    assert len(kept) == 1
+    _await_rows(gateway, select(Quarantine).where(Quarantine.kind == "no-pixel-data"), 1)
 
 
 def test_what_is_not_dicom_never_leaves_the_sender(site: tuple[Site, SmallPacs], tmp_path: Path) -> None:
@@ -185,7 +192,4 @@ def test_the_service_is_alive_after_all_this(site: tuple[Site, SmallPacs], sourc
     assert echo("TESTER", gateway.remote) is None
     assert all(o.stored for o in gateway.send(source[:3]))
     uids = [str(pydicom.dcmread(f, stop_before_pixels=True).SOPInstanceUID) for f in source[:3]]
-    stored = gateway.read(
-        lambda s: s.exec(select(Instance.sop_instance_uid).where(col(Instance.sop_instance_uid).in_(uids))).all()
-    )
-    assert set(stored) == set(uids)
+    _await_rows(gateway, select(Instance).where(col(Instance.sop_instance_uid).in_(uids)), len(uids))
