@@ -28,6 +28,13 @@ def associate(
     return entity.associate("127.0.0.1", port, ae_title=called, evt_handlers=[(evt.EVT_CONN_OPEN, no_delay)])
 
 
+def c_store(association: Association, image: Dataset) -> Dataset:
+    """C-STORE over an open association; the response is empty where none came."""
+    hold_reactor(association)
+    response: Dataset = association.send_c_store(image)
+    return response
+
+
 def send(port: int, images: Sequence[Dataset], *, called: str = "TIMEPOINT", calling: str = "PACS") -> list[int]:
     """Send images over one association; the status of each, in order."""
     pairs = [(str(i.SOPClassUID), str(i.file_meta.TransferSyntaxUID)) for i in images]
@@ -35,11 +42,7 @@ def send(port: int, images: Sequence[Dataset], *, called: str = "TIMEPOINT", cal
     if not association.is_established:
         raise ConnectionRefusedError("the association was rejected")
     try:
-        statuses = []
-        for image in images:
-            hold_reactor(association)
-            statuses.append(int(association.send_c_store(image).Status))
-        return statuses
+        return [int(c_store(association, image).Status) for image in images]
     finally:
         association.release()
 

@@ -11,6 +11,7 @@ import pytest
 from gateway_receive.certificates import Authority, Certificate
 from gateway_receive.mr_images import mr_image
 from gateway_receive.node import Node, make_node
+from gateway_receive.senders import c_store
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
@@ -64,7 +65,7 @@ def associate(scp: StorageScp, trusted: Authority, shown: Certificate) -> Associ
 
 def test_a_known_certificate_is_served(tls_node: Node, scp: StorageScp, hospital: Authority) -> None:
     association = associate(scp, hospital, hospital.issue("pacs"))
-    assert association.send_c_store(mr_image(study="1.2.3", series="1.2.3.1", number=1)).Status == 0
+    assert c_store(association, mr_image(study="1.2.3", series="1.2.3.1", number=1)).Status == 0
     association.release()
     assert len(tls_node.rows(Instance)) == 1
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from gateway_receive.mr_images import mr_image, mr_study
 from gateway_receive.node import Node, make_node, wait_until
-from gateway_receive.senders import associate, send
+from gateway_receive.senders import associate, c_store, send
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
 
 from gateway.tables import Instance, OpenAssociation, Study
@@ -49,7 +49,7 @@ def test_one_study_over_all_processes_and_one_limit(shared: Node) -> None:
     with shared.listening() as scp:
         opened = [associate(scp.port, CONTEXTS) for _ in range(3)]
         for order, image in enumerate(images):
-            assert opened[order % 3].send_c_store(image).Status == 0
+            assert c_store(opened[order % 3], image).Status == 0
         one_more = associate(scp.port, CONTEXTS)
         assert one_more.is_rejected
         assert one_more.acceptor.primitive is not None
@@ -66,7 +66,7 @@ def test_a_process_that_is_killed_is_replaced_and_its_association_broke_off(shar
     images = mr_study(STUDY)
     with shared.listening() as scp:
         first, second = associate(scp.port, CONTEXTS), associate(scp.port, CONTEXTS)
-        assert first.send_c_store(images[0]).Status == second.send_c_store(images[1]).Status == 0
+        assert c_store(first, images[0]).Status == c_store(second, images[1]).Status == 0
         before = children()
         os.kill(min(before), signal.SIGKILL)
         wait_until(lambda: first.is_aborted or second.is_aborted)
@@ -85,8 +85,8 @@ def test_processes_refuse_while_the_index_stands_still(shared: Node) -> None:
         association = associate(scp.port, CONTEXTS)
         assert scp._pool is not None
         scp._pool.announce(True)
-        wait_until(lambda: association.send_c_store(image).Status == 0xA700)
+        wait_until(lambda: c_store(association, image).Status == 0xA700)
         scp._pool.announce(False)
-        wait_until(lambda: association.send_c_store(image).Status == 0)
+        wait_until(lambda: c_store(association, image).Status == 0)
         association.release()
     assert len(shared.rows(Study)) == 1
