@@ -56,7 +56,10 @@ def send_until_killed(
     connection = association.dul.socket.socket
     try:
         for image in images:
-            status = c_store(association, image)
+            try:
+                status = c_store(association, image)
+            except RuntimeError:  # the connection was lost between two images
+                return
             if "Status" not in status or status.Status == 0xA700:  # a process may outlive its receiver for a moment
                 return
             assert status.Status == 0
