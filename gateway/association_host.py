@@ -23,6 +23,7 @@ from gateway.commitment_reports import CommitmentReports
 from gateway.inbox import Inbox
 from gateway.intake import IndexLine, Intake
 from gateway.receiving_socket import ReceivingSocket
+from gateway.server_tls import server_context
 from gateway.settings import Settings, Tls
 from gateway.sop_classes import ACCEPTED, TRANSFER_SYNTAXES
 from gateway.storage_dul import StorageAssociation
@@ -48,7 +49,7 @@ class AssociationHost:
         _config.LOG_HANDLER_LEVEL = "none"  # pynetdicom's log prints data sets
         self._settings, self._line = settings, line
         self._admission = Admission(settings.dicom)
-        self._tls = _ssl_context(settings.dicom.tls) if settings.dicom.tls else None
+        self._tls = _tls_context(settings.dicom.tls) if settings.dicom.tls else None
         self.inbox = Inbox(received, settings.storage.min_free_mb * 2**20)
         commitment = CommitmentReports(settings, database)
         self._contexts = [
@@ -168,11 +169,6 @@ def _application_entity(settings: Settings) -> AE:
     return entity
 
 
-def _ssl_context(tls: Tls) -> ssl.SSLContext:
-    """TLS 1.2 or newer with our certificate; peers must show one of the given authority (BCP 195, PS3.15 B.12)."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(tls.certificate_file, tls.key_file)
-    context.load_verify_locations(tls.ca_file)
-    context.verify_mode = ssl.CERT_REQUIRED if tls.require_client_certificate else ssl.CERT_NONE
-    return context
+def _tls_context(tls: Tls) -> ssl.SSLContext:
+    callers = tls.ca_file if tls.require_client_certificate else None
+    return server_context("dicom.tls", tls.certificate_file, tls.key_file, callers)

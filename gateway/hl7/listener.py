@@ -15,11 +15,11 @@ from hl7.mllp import InvalidBlockError, start_hl7_server
 from hl7.mllp.streams import HL7StreamReader, HL7StreamWriter
 
 from gateway.context import Gateway
-from gateway.errors import SettingsError
 from gateway.hl7.answers import REJECTED, Answer, encode_answer
 from gateway.hl7.handling import answer_message
 from gateway.hl7.messages import Header
 from gateway.identity_settings import Hl7, Hl7Tls
+from gateway.server_tls import server_context
 
 _START_TIMEOUT_S = 10.0
 _log = structlog.get_logger()
@@ -31,6 +31,7 @@ class Hl7Listener:
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
         self._options = gateway.settings.hl7
+        self._tls = _tls_context(self._options.tls) if self._options.tls else None
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="hl7", daemon=True)
         self._started: threading.Event = threading.Event()
@@ -69,7 +70,7 @@ class Hl7Listener:
                 self._options.host,
                 self._options.port,
                 limit=self._options.max_message_kb * 1024,
-                ssl=_ssl_context(self._options.tls) if self._options.tls else None,
+                ssl=self._tls,
             )
         except OSError as error:
             self._trouble = error
@@ -139,14 +140,5 @@ def _matches(entry: str, caller: ipaddress.IPv4Address | ipaddress.IPv6Address) 
     return str(caller) in found
 
 
-def _ssl_context(tls: Hl7Tls) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    try:
-        context.load_cert_chain(tls.certificate_file, tls.key_file)
-        if tls.ca_file is not None:
-            context.load_verify_locations(tls.ca_file)
-            context.verify_mode = ssl.CERT_REQUIRED
-    except (OSError, ssl.SSLError) as error:
-        raise SettingsError(f"hl7.tls cannot be used: {error}.") from None
-    return context
+def _tls_context(tls: Hl7Tls) -> ssl.SSLContext:
+    return server_context("hl7.tls", tls.certificate_file, tls.key_file, tls.ca_file)
