@@ -14,10 +14,12 @@ from highdicom.sr import (
     CodeContentItem,
     CodedConcept,
     ContentSequence,
+    DeviceObserverIdentifyingAttributes,
     FindingSite,
     LongitudinalTemporalOffsetFromEvent,
     Measurement,
     NumContentItem,
+    ObserverContext,
     QualitativeEvaluation,
     RelationshipTypeValues,
     TextContentItem,
@@ -26,7 +28,7 @@ from highdicom.sr import (
 from highdicom.sr.value_types import ContentItem
 from pydicom.sr.coding import Code
 
-from inference.encoding import codes
+from inference.encoding import codes, identity
 from inference.encoding.text import plain
 from longitudinal.types import AlgorithmIdentity, StudyResult
 
@@ -38,6 +40,19 @@ class Inferred:
     name: Code
     value: float
     unit: Code
+
+
+def device_observer() -> ObserverContext:
+    """This software as the observer (TID 1004)."""
+    device = DeviceObserverIdentifyingAttributes(
+        uid=identity.DEVICE_UID,
+        name="Timepoint",
+        manufacturer_name=identity.MANUFACTURER,
+        model_name=identity.MODEL_NAME,
+    )
+    return ObserverContext(
+        observer_type=CodedConcept.from_code(codes.DEVICE_OBSERVER), observer_identifying_attributes=device
+    )
 
 
 def algorithm(model: AlgorithmIdentity, extra: Sequence[str] = ()) -> AlgorithmIdentification:

@@ -10,11 +10,11 @@ import datetime as dt
 from collections.abc import Sequence
 
 from highdicom.ko import KeyObjectSelection, KeyObjectSelectionDocument
-from highdicom.sr import CodedConcept, DeviceObserverIdentifyingAttributes, ObserverContext
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes as standard
 
-from inference.encoding import codes, identity
+from inference.encoding import identity
+from inference.encoding.content_items import device_observer
 from inference.encoding.source_headers import common_study, full_header, local_time, reference_header, stamp
 
 SERIES_NUMBER = 99109
@@ -38,7 +38,7 @@ def encode_rejection_note(rejected: Sequence[Dataset], revision: int, created: d
         content=KeyObjectSelection(
             document_title=standard.DCM.RejectedForPatientSafetyReasons,
             referenced_objects=[_target(ds) for ds in rejected],
-            observer_device_context=_observer(),
+            observer_device_context=device_observer(),
             description=DESCRIPTION,
         ),
         series_instance_uid=identity.deterministic_uid("series", "rejection", study),
@@ -59,15 +59,3 @@ def _target(ds: Dataset) -> Dataset:
     if "SegmentSequence" in ds:
         target.NumberOfFrames = ds.get("NumberOfFrames", 1)
     return target
-
-
-def _observer() -> ObserverContext:
-    device = DeviceObserverIdentifyingAttributes(
-        uid=identity.DEVICE_UID,
-        name="Timepoint",
-        manufacturer_name=identity.MANUFACTURER,
-        model_name=identity.MODEL_NAME,
-    )
-    return ObserverContext(
-        observer_type=CodedConcept.from_code(codes.DEVICE_OBSERVER), observer_identifying_attributes=device
-    )

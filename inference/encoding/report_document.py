@@ -10,11 +10,9 @@ from highdicom.sr import (
     CodedConcept,
     Comprehensive3DSR,
     ContainerContentItem,
-    DeviceObserverIdentifyingAttributes,
     MeasurementReport,
     MeasurementsAndQualitativeEvaluations,
     ObservationContext,
-    ObserverContext,
     RelationshipTypeValues,
     VolumetricROIMeasurementsAndQualitativeEvaluations,
 )
@@ -23,7 +21,7 @@ from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
 
 from inference.encoding import codes, identity
-from inference.encoding.content_items import content
+from inference.encoding.content_items import content, device_observer
 from inference.encoding.identity import Purpose
 from inference.encoding.source_headers import (
     common_study,
@@ -84,7 +82,7 @@ def write_report(
     result = context.result
     common_study(context.evidence)
     report = MeasurementReport(
-        observation_context=_observer(),
+        observation_context=ObservationContext(observer_device_context=device_observer()),
         procedure_reported=codes.MRI_PROCEDURE,
         imaging_measurements=list(groups),
         title=kind.title,
@@ -113,20 +111,6 @@ def write_report(
     document.SeriesDescriptionCodeSequence = [CodedConcept.from_code(kind.series_code)]
     stamp(document, original, context.created)
     return document
-
-
-def _observer() -> ObservationContext:
-    device = DeviceObserverIdentifyingAttributes(
-        uid=identity.DEVICE_UID,
-        name="Timepoint",
-        manufacturer_name=identity.MANUFACTURER,
-        model_name=identity.MODEL_NAME,
-    )
-    return ObservationContext(
-        observer_device_context=ObserverContext(
-            observer_type=CodedConcept.from_code(codes.DEVICE_OBSERVER), observer_identifying_attributes=device
-        )
-    )
 
 
 def _qualitative_evaluations(findings: Sequence[ContentItem]) -> ContainerContentItem:
