@@ -15,7 +15,6 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 )
 
 from gateway.dimse_client import RemoteAe, associate, why_not
-from gateway.pynetdicom_race import hold_reactor
 
 REQUEST_COMMITMENT = 1
 ALL_COMMITTED, FAILURES_EXIST = 1, 2
@@ -89,7 +88,6 @@ def request_commitment(
     assoc.bind(evt.EVT_N_EVENT_REPORT, take)
     try:
         status: Any
-        hold_reactor(assoc)
         status, _ = assoc.send_n_action(
             _action_information(transaction_uid, instances),
             REQUEST_COMMITMENT,

@@ -14,7 +14,7 @@ from pynetdicom.association import Association
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
 from gateway.client_tls import ClientTls, client_context
-from gateway.pynetdicom_race import hold_reactor
+from gateway.pynetdicom_race import guard
 from gateway.settings import Destination, Peer
 from gateway.tcp import no_delay
 
@@ -50,7 +50,7 @@ def associate(ae: AE, remote: RemoteAe, timeout_s: float) -> Association:
     """Request an association; the caller looks at `is_established`."""
     ae.acse_timeout = ae.connection_timeout = timeout_s
     ae.dimse_timeout = ae.network_timeout = 4 * timeout_s
-    return ae.associate(
+    association = ae.associate(
         remote.host,
         remote.port,
         ae_title=remote.ae_title,
@@ -58,6 +58,7 @@ def associate(ae: AE, remote: RemoteAe, timeout_s: float) -> Association:
         evt_handlers=[(evt.EVT_CONN_OPEN, no_delay)],
         tls_args=(client_context(remote.tls), remote.tls.server_name or remote.host) if remote.tls else None,
     )
+    return guard(association)
 
 
 def why_not(assoc: Association) -> str:
@@ -79,7 +80,6 @@ def echo(local_ae_title: str, remote: RemoteAe, timeout_s: float = 5.0) -> str |
     if not assoc.is_established:
         return why_not(assoc)
     try:
-        hold_reactor(assoc)
         status = assoc.send_c_echo()
     finally:
         assoc.release()
@@ -131,7 +131,6 @@ def store(
 def _store_one(assoc: Association, file: Path, uid: str) -> StoreOutcome | None:
     """C-STORE of one file; None when the connection was lost or the peer did not answer in time."""
     try:
-        hold_reactor(assoc)
         response: Any = assoc.send_c_store(file)
     except (RuntimeError, ValueError) as error:
         return StoreOutcome(uid, False, assoc.is_aborted or not assoc.is_established, str(error))

@@ -14,7 +14,6 @@ from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind  # t
 
 from gateway.archive_query import ArchivedSeries, ArchivedStudy, ArchiveSilent, count_of, date_of
 from gateway.dimse_client import RemoteAe, associate, why_not
-from gateway.pynetdicom_race import hold_reactor
 from gateway.settings import Peer
 
 TIMEOUT_S = 10.0
@@ -87,7 +86,6 @@ class FindArchive:
 
 def _answers(assoc: Association, query: Dataset) -> Iterator[Dataset]:
     status: Any
-    hold_reactor(assoc)
     for status, found in assoc.send_c_find(query, StudyRootQueryRetrieveInformationModelFind):
         if "Status" not in status:
             raise ArchiveSilent("the archive did not answer C-FIND in time")

@@ -17,7 +17,6 @@ from gateway.context import Gateway
 from gateway.dicomweb_client import DicomwebError, dicomweb, refusal
 from gateway.dimse_client import RemoteAe, associate, why_not
 from gateway.multipart_stream import BrokenMultipart, DicomParts, NotMultipartDicom, PartTooLarge
-from gateway.pynetdicom_race import hold_reactor
 from gateway.receiver import Receiver
 from gateway.settings import Peer
 from gateway.stow_receiver import StoreTransaction
@@ -70,7 +69,6 @@ def _move(assoc: Association, local_ae_title: str, study_instance_uid: str, seri
     query.QueryRetrieveLevel = "SERIES"
     query.StudyInstanceUID, query.SeriesInstanceUID = study_instance_uid, series_instance_uid
     last: Any = Dataset()
-    hold_reactor(assoc)
     for last, _ in assoc.send_c_move(query, local_ae_title, StudyRootQueryRetrieveInformationModelMove):
         if "Status" not in last:
             return Retrieved(0, 0, "the archive did not answer C-MOVE in time")

@@ -14,7 +14,6 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 )
 
 from gateway.dimse_client import RemoteAe, associate, why_not
-from gateway.pynetdicom_race import hold_reactor
 
 NO_SUCH_STUDY = "2.25.0"
 _TOO_LITTLE_KNOWN = {0xA801: "the PACS does not know us as a move destination"}
@@ -57,7 +56,6 @@ def _query() -> Dataset:
 
 
 def _find(assoc: Association, _local: str) -> str | None:
-    hold_reactor(assoc)
     for status, _ in assoc.send_c_find(_query(), StudyRootQueryRetrieveInformationModelFind):
         if "Status" not in status:
             return "no answer"
@@ -67,7 +65,6 @@ def _find(assoc: Association, _local: str) -> str | None:
 
 
 def _move(assoc: Association, local: str) -> str | None:
-    hold_reactor(assoc)
     for status, _ in assoc.send_c_move(_query(), local, StudyRootQueryRetrieveInformationModelMove):
         if "Status" not in status:
             return "no answer"

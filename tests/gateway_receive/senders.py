@@ -12,7 +12,7 @@ from pynetdicom import AE, evt
 from pynetdicom.association import Association
 from pynetdicom.presentation import build_context
 
-from gateway.pynetdicom_race import hold_reactor
+from gateway.pynetdicom_race import guard
 from gateway.tcp import no_delay
 
 DCMTK_ENVIRONMENT = {**os.environ, "TCP_NODELAY": "1"}
@@ -25,14 +25,8 @@ def associate(
     entity = AE(calling)
     entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = 120  # the test machine may be busy
     entity.requested_contexts = [build_context(c, s) for c, s in dict.fromkeys(contexts)]
-    return entity.associate("127.0.0.1", port, ae_title=called, evt_handlers=[(evt.EVT_CONN_OPEN, no_delay)])
-
-
-def c_store(association: Association, image: Dataset) -> Dataset:
-    """C-STORE over an open association; the response is empty where none came."""
-    hold_reactor(association)
-    response: Dataset = association.send_c_store(image)
-    return response
+    handlers: list[evt.EventHandlerType] = [(evt.EVT_CONN_OPEN, no_delay)]
+    return guard(entity.associate("127.0.0.1", port, ae_title=called, evt_handlers=handlers))
 
 
 def send(port: int, images: Sequence[Dataset], *, called: str = "TIMEPOINT", calling: str = "PACS") -> list[int]:
@@ -42,7 +36,7 @@ def send(port: int, images: Sequence[Dataset], *, called: str = "TIMEPOINT", cal
     if not association.is_established:
         raise ConnectionRefusedError("the association was rejected")
     try:
-        return [int(c_store(association, image).Status) for image in images]
+        return [int(association.send_c_store(image).Status) for image in images]
     finally:
         association.release()
 

@@ -8,7 +8,7 @@ import sys
 
 from gateway_receive.mr_images import mr_series, mr_study
 from gateway_receive.node import Node, wait_until
-from gateway_receive.senders import associate, c_store, send
+from gateway_receive.senders import associate, send
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
 from pynetdicom.association import Association
 
@@ -43,7 +43,7 @@ def test_a_study_waits_for_the_release_of_the_association_that_brings_it(node: N
     with node.listening() as scp:
         association = opened(scp.port)
         for image in mr_study(STUDY, BOTH):
-            assert c_store(association, image).Status == 0
+            assert association.send_c_store(image).Status == 0
         assert close(node, QUIET) == []
         assert "1 association(s) still open" in node.study().reason
         association.release()
@@ -55,7 +55,7 @@ def test_after_an_abort_the_sender_is_given_time_to_send_again(node: Node) -> No
     with node.listening() as scp:
         association = opened(scp.port)
         for image in mr_study(STUDY, BOTH):
-            c_store(association, image)
+            association.send_c_store(image)
         association.abort()
         wait_until(lambda: broken_off(node))
     assert close(node, QUIET) == []
@@ -69,7 +69,7 @@ def test_a_sender_that_was_through_after_all_is_not_waited_for(node: Node) -> No
     with node.listening() as scp:
         association = opened(scp.port)
         for image in images:
-            c_store(association, image)
+            association.send_c_store(image)
         association.abort()
         wait_until(lambda: broken_off(node))
         assert set(send(scp.port, images)) == {0}  # nothing but copies
@@ -80,9 +80,9 @@ def test_a_sender_that_was_through_after_all_is_not_waited_for(node: Node) -> No
 def test_another_series_that_was_under_way_is_no_second_try(node: Node) -> None:
     with node.listening() as scp:
         first, second = opened(scp.port), opened(scp.port)
-        c_store(first, mr_series(STUDY, Contrast.T1C)[0])
+        first.send_c_store(mr_series(STUDY, Contrast.T1C)[0])
         for image in mr_series(STUDY, Contrast.FLAIR):
-            c_store(second, image)
+            second.send_c_store(image)
         first.abort()
         wait_until(lambda: any(row.broke_at for row in node.rows(OpenAssociation)))
         second.release()
@@ -93,7 +93,7 @@ def test_another_series_that_was_under_way_is_no_second_try(node: Node) -> None:
 def test_another_sender_is_no_second_try(node: Node) -> None:
     with node.listening() as scp:
         association = opened(scp.port)
-        c_store(association, mr_series(STUDY, Contrast.T1C)[0])
+        association.send_c_store(mr_series(STUDY, Contrast.T1C)[0])
         association.abort()
         wait_until(lambda: broken_off(node))
         send(scp.port, mr_series(STUDY, Contrast.FLAIR), calling="WORKSTATION")
@@ -109,7 +109,7 @@ def test_a_killed_receiver_breaks_its_associations(node: Node) -> None:
     with node.listening() as scp:
         association = opened(scp.port)
         for image in mr_series(STUDY, Contrast.T2):
-            c_store(association, image)
+            association.send_c_store(image)
         with session_scope(node.database) as session:
             for row in node.rows(OpenAssociation):
                 session.merge(row).pid = dead.pid  # as if this process had been another one
@@ -123,7 +123,7 @@ def test_a_killed_receiver_breaks_its_associations(node: Node) -> None:
 def test_waiting_for_a_sender_ends_with_the_force_time(node: Node) -> None:
     with node.listening() as scp:
         association = opened(scp.port)
-        c_store(association, mr_series(STUDY, Contrast.T1C)[0])
+        association.send_c_store(mr_series(STUDY, Contrast.T1C)[0])
         assert close(node, dt.timedelta(hours=2)) == []
         assert node.study().state is StudyState.QUARANTINED
         association.release()

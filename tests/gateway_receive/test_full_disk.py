@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from gateway_receive.mr_images import encoded, mr_image
 from gateway_receive.node import Node, make_node, wait_until
-from gateway_receive.senders import associate, c_store, send
+from gateway_receive.senders import associate, send
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
 from pynetdicom.association import Association
@@ -64,7 +64,7 @@ def send_until_refused(association: Association, first: int) -> tuple[list[Datas
     """The images that were acknowledged, and what the first other one was answered."""
     sent: list[Dataset] = []
     for number in range(first, first + 200):
-        status = c_store(association, image(number))
+        status = association.send_c_store(image(number))
         if status.Status != 0:
             return sent, status
         sent.append(image(number))
@@ -98,7 +98,7 @@ def test_a_disk_that_is_full_is_told_and_recovers(
             assert len(sent) > 5
             ballast.unlink()
             wait_until(lambda: scp.accepts)
-            assert c_store(association, image(900)).Status == 0
+            assert association.send_c_store(image(900)).Status == 0
             association.release()
             assert_all_stored(node, [*sent, image(900)])
             assert not [f for f in node.received.folder.rglob("*") if f.is_file() and "inbox" in f.parts]
@@ -121,7 +121,7 @@ def test_below_the_watermark_images_are_refused_before_the_disk_is_full(
             assert (refused.Status, refused.ErrorComment) == (0xA700, "StorageFull")
             assert shutil.disk_usage(disk).free > 10 * 2**20
             ballast.unlink()
-            assert c_store(association, image(900)).Status == 0
+            assert association.send_c_store(image(900)).Status == 0
             association.release()
             assert_all_stored(node, [*sent, image(900)])
         node.database.dispose()
@@ -144,10 +144,10 @@ def test_an_image_that_cannot_be_synced_is_not_acknowledged(tmp_path: Path, monk
         association = opened(scp.port)
         with monkeypatch.context() as patch:
             patch.setattr("os.fsync", failing_fsync(os.fsync))
-            refused = c_store(association, image(1))
+            refused = association.send_c_store(image(1))
             assert (refused.Status, refused.ErrorComment) == (0xA700, "StorageBroken")
         assert node.rows(Instance) == []
-        assert c_store(association, image(1)).Status == 0
+        assert association.send_c_store(image(1)).Status == 0
         association.release()
         assert_all_stored(node, [image(1)])
 
@@ -160,7 +160,7 @@ def test_a_release_is_not_answered_for_images_that_cannot_be_synced(
         with monkeypatch.context() as patch:
             patch.setattr("os.fsync", failing_fsync(os.fsync))
             association = opened(scp.port)
-            assert c_store(association, image(1)).Status == 0
+            assert association.send_c_store(image(1)).Status == 0
             association.release()
             assert association.is_aborted
             assert not association.is_released

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from gateway_receive.mr_images import mr_study
 from gateway_receive.node import Node, make_node, wait_until
-from gateway_receive.senders import associate, c_store
+from gateway_receive.senders import associate
 from gateway_receive.test_receiving_processes import children, is_running
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
@@ -57,7 +57,7 @@ def send_until_killed(
     try:
         for image in images:
             try:
-                status = c_store(association, image)
+                status = association.send_c_store(image)
             except RuntimeError:  # the connection was lost between two images
                 return
             if "Status" not in status or status.Status == 0xA700:  # a process may outlive its receiver for a moment
@@ -118,7 +118,7 @@ def test_the_index_is_rebuilt_from_the_image_store(tmp_path: Path) -> None:
     del bad.PixelData
     with node.listening() as scp:
         association = associate(scp.port, [(MRImageStorage, ExplicitVRLittleEndian)], calling="SCANNER")
-        statuses = [c_store(association, i).Status for i in [*images, bad]]
+        statuses = [association.send_c_store(i).Status for i in [*images, bad]]
         association.release()
     assert statuses == [0] * 19 + [0xC000]
     before = {(i.sop_instance_uid, i.blob, i.dataset_sha256, i.source_ae, str(i.header)) for i in node.rows(Instance)}
@@ -139,7 +139,7 @@ def test_what_came_first_stays_first_when_the_index_is_rebuilt(tmp_path: Path) -
         second.PixelData = bytes(reversed(second.PixelData))
         with node.listening() as scp:
             association = associate(scp.port, [(MRImageStorage, ExplicitVRLittleEndian)])
-            assert [c_store(association, i).Status for i in (first, second)] == [0, 0]
+            assert [association.send_c_store(i).Status for i in (first, second)] == [0, 0]
             association.release()
     lost = make_node(tmp_path / "data", f"sqlite:///{tmp_path / 'another.db'}")
     with lost.listening():
@@ -153,7 +153,7 @@ def test_rows_that_were_lost_in_a_power_cut_come_back_at_the_next_start(tmp_path
     images = mr_study("1.2.840.99.1")
     with node.listening() as scp:
         association = associate(scp.port, [(MRImageStorage, ExplicitVRLittleEndian)])
-        assert {c_store(association, i).Status for i in images} == {0}
+        assert {association.send_c_store(i).Status for i in images} == {0}
         association.release()
     with session_scope(node.database) as session:
         session.connection().execute(text("DELETE FROM instance WHERE id > 12"))

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from gateway_receive.mr_images import mr_image, mr_series
 from gateway_receive.node import Node, make_node, wait_until
-from gateway_receive.senders import associate, c_store, send
+from gateway_receive.senders import associate, send
 from peers.postgres import PostgresCluster
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
 from sqlalchemy import event
@@ -30,11 +30,11 @@ def test_a_broken_image_store_is_told_and_recovers(tmp_path: Path) -> None:
         association = associate(scp.port, [(MRImageStorage, ExplicitVRLittleEndian)])
         inbox.rename(tmp_path / "aside")
         inbox.write_text("where the folder should be")
-        refused = c_store(association, mr_image(study=STUDY, series=STUDY, number=1))
+        refused = association.send_c_store(mr_image(study=STUDY, series=STUDY, number=1))
         assert (refused.Status, refused.ErrorComment) == (0xA700, "StorageBroken")
         inbox.unlink()
         (tmp_path / "aside").rename(inbox)
-        assert c_store(association, mr_image(study=STUDY, series=STUDY, number=1)).Status == 0
+        assert association.send_c_store(mr_image(study=STUDY, series=STUDY, number=1)).Status == 0
         association.release()
     assert len(node.rows(Instance)) == 1
 
@@ -88,10 +88,10 @@ def test_an_error_of_ours_is_a_processing_failure_and_the_service_lives(
         with monkeypatch.context() as patch:
             patch.setattr("gateway.intake.examine", fails)
             association = associate(scp.port, [(MRImageStorage, ExplicitVRLittleEndian)])
-            refused = c_store(association, image)
+            refused = association.send_c_store(image)
             assert refused.Status == 0x0110
             assert "Doe" not in refused.ErrorComment
-        assert c_store(association, image).Status == 0
+        assert association.send_c_store(image).Status == 0
         association.release()
 
 

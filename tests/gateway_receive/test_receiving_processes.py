@@ -7,11 +7,14 @@ import signal
 from pathlib import Path
 
 import pytest
-from gateway_receive.mr_images import mr_image, mr_study
+from gateway_receive.mr_images import encoded, mr_image, mr_study
 from gateway_receive.node import Node, make_node, wait_until
-from gateway_receive.senders import associate, c_store, send
+from gateway_receive.senders import associate, send
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
 
+from gateway.associations import new_carrier
+from gateway.inbox import Inbox
+from gateway.part10 import EncodedInstance
 from gateway.tables import Instance, OpenAssociation, Study
 
 STUDY = "1.2.826.0.1.3680043.10.21"
@@ -49,7 +52,7 @@ def test_one_study_over_all_processes_and_one_limit(shared: Node) -> None:
     with shared.listening() as scp:
         opened = [associate(scp.port, CONTEXTS) for _ in range(3)]
         for order, image in enumerate(images):
-            assert c_store(opened[order % 3], image).Status == 0
+            assert opened[order % 3].send_c_store(image).Status == 0
         one_more = associate(scp.port, CONTEXTS)
         assert one_more.is_rejected
         assert one_more.acceptor.primitive is not None
@@ -66,7 +69,7 @@ def test_a_process_that_is_killed_is_replaced_and_its_association_broke_off(shar
     images = mr_study(STUDY)
     with shared.listening() as scp:
         first, second = associate(scp.port, CONTEXTS), associate(scp.port, CONTEXTS)
-        assert c_store(first, images[0]).Status == c_store(second, images[1]).Status == 0
+        assert first.send_c_store(images[0]).Status == second.send_c_store(images[1]).Status == 0
         before = children()
         os.kill(min(before), signal.SIGKILL)
         wait_until(lambda: first.is_aborted or second.is_aborted)
@@ -85,8 +88,24 @@ def test_processes_refuse_while_the_index_stands_still(shared: Node) -> None:
         association = associate(scp.port, CONTEXTS)
         assert scp._pool is not None
         scp._pool.announce(True)
-        wait_until(lambda: c_store(association, image).Status == 0xA700)
+        wait_until(lambda: association.send_c_store(image).Status == 0xA700)
         scp._pool.announce(False)
-        wait_until(lambda: c_store(association, image).Status == 0)
+        wait_until(lambda: association.send_c_store(image).Status == 0)
         association.release()
     assert len(shared.rows(Study)) == 1
+
+
+def test_what_a_dead_process_left_is_indexed_while_others_go_on_sending(node: Node) -> None:
+    """Its sender was told success: however busy the receiver is, no study may be closed without it."""
+    left, *others = mr_study(STUDY)
+    with node.listening() as scp:
+        owner = Inbox(node.received.folder, 0)
+        header = EncodedInstance(left.SOPClassUID, left.SOPInstanceUID, ExplicitVRLittleEndian, "PACS", b"")
+        owner.put(new_carrier("PACS").key, [header.file_header(), encoded(left)], sync=True)
+        os.close(owner._lock)  # as the kernel does at the end of a process
+
+        def found() -> bool:
+            assert send(scp.port, [others[0]]) == [0]
+            return left.SOPInstanceUID in {row.sop_instance_uid for row in node.rows(Instance)}
+
+        wait_until(found)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from gateway_receive.mr_images import encoded, mr_image, mr_series, mr_study, write
 from gateway_receive.node import Node, make_node
-from gateway_receive.senders import DCMTK_ENVIRONMENT, associate, c_store, send, storescu
+from gateway_receive.senders import DCMTK_ENVIRONMENT, associate, send, storescu
 from pydicom.uid import (
     ComputedRadiographyImageStorage,
     CTImageStorage,
@@ -191,7 +191,7 @@ def test_what_cannot_be_used_is_refused_and_kept(node: Node, kind: QuarantineKin
         assert _store_raw(association, content, image.SOPInstanceUID) == status
         assert _store_raw(association, content, image.SOPInstanceUID) == status
         good = mr_image(study=STUDY, series=f"{STUDY}.1", number=2)
-        assert c_store(association, good).Status == 0  # the service is alive, on the same association
+        assert association.send_c_store(good).Status == 0  # the service is alive, on the same association
         association.release()
     (item,) = node.rows(Quarantine)
     assert item.kind is kind
@@ -237,7 +237,7 @@ def test_stop_lets_an_open_association_finish(node: Node) -> None:
     with node.listening() as scp:
         port = scp.port
         association = associate(port, [(MRImageStorage, ExplicitVRLittleEndian)])
-        assert c_store(association, mr_image(study=STUDY, series=f"{STUDY}.1", number=1)).Status == 0
+        assert association.send_c_store(mr_image(study=STUDY, series=f"{STUDY}.1", number=1)).Status == 0
         association.release()
     with pytest.raises(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port), timeout=5):
         pass

@@ -13,7 +13,7 @@ import pytest
 from gateway_receive.mr_images import encoded, mr_image, mr_series, mr_study, write
 from gateway_receive.node import Node, make_node, wait_until
 from gateway_receive.raw_scu import ABORT, COMMAND, DATA, LAST, RawScu, send_all
-from gateway_receive.senders import associate, c_store, storescu
+from gateway_receive.senders import associate, storescu
 from gateway_receive.test_receiving_processes import children
 from pydicom.uid import EnhancedMRImageStorage, ExplicitVRLittleEndian, MRImageStorage
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
@@ -96,7 +96,7 @@ def test_echo_between_the_instances_of_an_association(node: Node) -> None:
         contexts = [(MRImageStorage, ExplicitVRLittleEndian), (Verification, ExplicitVRLittleEndian)]
         association = associate(scp.port, contexts)
         for image in images:
-            assert c_store(association, image).Status == 0
+            assert association.send_c_store(image).Status == 0
             assert association.send_c_echo().Status == 0
         association.release()
     assert len(node.rows(Instance)) == 4

@@ -7,7 +7,7 @@ import sys
 from pynetdicom import AE, evt
 from pynetdicom.sop_class import Verification
 
-from gateway.pynetdicom_race import hold_reactor
+from gateway.pynetdicom_race import guard
 
 
 def test_every_echo_is_answered_at_once() -> None:
@@ -20,10 +20,9 @@ def test_every_echo_is_answered_at_once() -> None:
     client.add_requested_context(Verification)
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
-    association = client.associate("127.0.0.1", running.server_address[1], ae_title="ARCHIVE")
+    association = guard(client.associate("127.0.0.1", running.server_address[1], ae_title="ARCHIVE"))
     try:
         for _ in range(800):
-            hold_reactor(association)
             assert association.send_c_echo().Status == 0
         assert association.is_established
     finally:
@@ -38,8 +37,8 @@ def test_an_association_that_ended_is_not_waited_for() -> None:
     running = server.start_server(("127.0.0.1", 0), block=False)
     client = AE("TIMEPOINT")
     client.add_requested_context(Verification)
-    association = client.associate("127.0.0.1", running.server_address[1], ae_title="ARCHIVE")
+    association = guard(client.associate("127.0.0.1", running.server_address[1], ae_title="ARCHIVE"))
     association.abort()
-    hold_reactor(association)
+    association._reactor_checkpoint.clear()
     running.shutdown()
     assert not association.is_established
