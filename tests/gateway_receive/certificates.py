@@ -12,6 +12,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from gateway.client_tls import ClientTls
+
 
 @dataclass(frozen=True)
 class Certificate:
@@ -51,6 +53,20 @@ class Authority:
             )
         )
         return files
+
+
+def listener_tls(shown: Certificate, trusted: Authority) -> dict[str, Path]:
+    """The section `dicom.tls` of a node that shows one certificate and trusts an authority."""
+    return {
+        "certificate_file": shown.certificate_file,
+        "key_file": shown.key_file,
+        "ca_file": trusted.certificate.certificate_file,
+    }
+
+
+def client_tls(by: Authority, trusted: Authority, **options: object) -> ClientTls:
+    """What we show when we call, issued by one authority, and whom we trust."""
+    return ClientTls.model_validate({**listener_tls(by.issue("gateway"), trusted), **options})
 
 
 def _name(text: str) -> x509.Name:

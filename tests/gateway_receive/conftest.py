@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from gateway_receive.certificates import Authority
 from gateway_receive.node import Node, make_node
 from peers.postgres import PostgresCluster, running_postgres
 
@@ -67,3 +69,25 @@ def node(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Node]:
         made = make_node(tmp_path / "data", f"sqlite:///{tmp_path / 'node.db'}")
     yield made
     made.database.dispose()
+
+
+@pytest.fixture
+def hospital(tmp_path: Path) -> Authority:
+    """The authority that a site trusts."""
+    return Authority(tmp_path / "hospital", "hospital")
+
+
+@pytest.fixture
+def stranger(tmp_path: Path) -> Authority:
+    return Authority(tmp_path / "stranger", "stranger")
+
+
+@pytest.fixture
+def refused_connections(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Collects the sockets that pynetdicom leaves to the garbage collector where a connection is refused.
+
+    The test must ignore PytestUnraisableExceptionWarning.
+    """
+    caplog.set_level("CRITICAL", logger="pynetdicom")  # a logged exception would keep its socket
+    yield
+    gc.collect()

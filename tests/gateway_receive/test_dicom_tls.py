@@ -8,33 +8,22 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from gateway_receive.certificates import Authority, Certificate
+from gateway_receive.certificates import Authority, Certificate, listener_tls
 from gateway_receive.mr_images import mr_image
 from gateway_receive.node import Node, make_node
-from gateway_receive.senders import c_store
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
 
+from gateway.pynetdicom_race import guard
 from gateway.storage_scp import StorageScp
 from gateway.tables import Instance
 from gateway.tcp import no_delay
 
 
 @pytest.fixture
-def hospital(tmp_path: Path) -> Authority:
-    return Authority(tmp_path / "hospital", "hospital")
-
-
-@pytest.fixture
 def tls_node(tmp_path: Path, hospital: Authority) -> Node:
-    ours = hospital.issue("gateway")
-    tls = {
-        "certificate_file": ours.certificate_file,
-        "key_file": ours.key_file,
-        "ca_file": hospital.certificate.certificate_file,
-    }
-    return make_node(tmp_path / "data", dicom={"tls": tls})
+    return make_node(tmp_path / "data", dicom={"tls": listener_tls(hospital.issue("gateway"), hospital)})
 
 
 @pytest.fixture
@@ -54,28 +43,28 @@ def client_context(trusted: Authority, shown: Certificate | None) -> ssl.SSLCont
 def associate(scp: StorageScp, trusted: Authority, shown: Certificate) -> Association:
     entity = AE("PACS")
     entity.add_requested_context(MRImageStorage, ExplicitVRLittleEndian)
-    return entity.associate(
+    association = entity.associate(
         "127.0.0.1",
         scp.port,
         ae_title="TIMEPOINT",
         tls_args=(client_context(trusted, shown), "127.0.0.1"),
         evt_handlers=[(evt.EVT_CONN_OPEN, no_delay)],
     )
+    return guard(association)
 
 
 def test_a_known_certificate_is_served(tls_node: Node, scp: StorageScp, hospital: Authority) -> None:
     association = associate(scp, hospital, hospital.issue("pacs"))
-    assert c_store(association, mr_image(study="1.2.3", series="1.2.3.1", number=1)).Status == 0
+    assert association.send_c_store(mr_image(study="1.2.3", series="1.2.3.1", number=1)).Status == 0
     association.release()
     assert len(tls_node.rows(Instance)) == 1
 
 
 @pytest.mark.parametrize("shown", ["none", "stranger"])
 def test_without_a_known_certificate_there_is_no_association(
-    scp: StorageScp, hospital: Authority, tmp_path: Path, shown: str
+    scp: StorageScp, hospital: Authority, stranger: Authority, shown: str
 ) -> None:
-    certificate = Authority(tmp_path / "other", "other").issue("stranger") if shown == "stranger" else None
-    context = client_context(hospital, certificate)
+    context = client_context(hospital, stranger.issue("stranger") if shown == "stranger" else None)
     with (
         socket.create_connection(("127.0.0.1", scp.port), timeout=20) as connection,
         pytest.raises((ssl.SSLError, ConnectionResetError)),

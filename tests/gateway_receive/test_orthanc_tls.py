@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import urllib.error
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from gateway_receive.certificates import Authority, Certificate
+from gateway_receive.certificates import Authority, Certificate, client_tls, listener_tls
 from gateway_receive.mr_images import mr_image
 from gateway_receive.node import make_node, wait_until
 from peers.orthanc import Orthanc, running_orthanc
@@ -21,26 +19,10 @@ from gateway.tables import Instance
 
 pytestmark = [
     pytest.mark.peer,
+    pytest.mark.usefixtures("refused_connections"),
     # pynetdicom leaves its socket to the garbage collector where a connection is refused.
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
-
-
-@pytest.fixture(autouse=True)
-def collected(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    caplog.set_level("CRITICAL", logger="pynetdicom")  # a logged exception would keep its socket
-    yield
-    gc.collect()
-
-
-@pytest.fixture
-def hospital(tmp_path: Path) -> Authority:
-    return Authority(tmp_path / "hospital", "hospital")
-
-
-@pytest.fixture
-def stranger(tmp_path: Path) -> Authority:
-    return Authority(tmp_path / "stranger", "stranger")
 
 
 @pytest.fixture
@@ -60,12 +42,6 @@ def orthanc_tls(shown: Certificate, trusted: Authority) -> dict[str, Any]:
     }
 
 
-def over_tls(by: Authority, trusted: Authority) -> ClientTls:
-    ours = by.issue("gateway")
-    files = {"certificate_file": ours.certificate_file, "key_file": ours.key_file}
-    return ClientTls(**files, ca_file=trusted.certificate.certificate_file)
-
-
 def stored(pacs: Orthanc, image: Path, tls: ClientTls | None) -> bool:
     remote = RemoteAe(pacs.ae_title, "127.0.0.1", pacs.dicom_port, tls)
     (outcome,) = store("TIMEPOINT", remote, [image], timeout_s=5.0)
@@ -75,10 +51,10 @@ def stored(pacs: Orthanc, image: Path, tls: ClientTls | None) -> bool:
 def test_results_go_to_a_pacs_over_mutual_tls_only(hospital: Authority, stranger: Authority, image: Path) -> None:
     with running_orthanc(1, route=False, settings=orthanc_tls(hospital.issue("pacs"), hospital)) as pacs:
         assert not stored(pacs, image, None)
-        assert not stored(pacs, image, over_tls(stranger, hospital))
-        assert not stored(pacs, image, over_tls(hospital, stranger))
+        assert not stored(pacs, image, client_tls(stranger, hospital))
+        assert not stored(pacs, image, client_tls(hospital, stranger))
         assert pacs.get("/instances") == []
-        assert stored(pacs, image, over_tls(hospital, hospital))
+        assert stored(pacs, image, client_tls(hospital, hospital))
         assert len(pacs.get("/instances")) == 1
 
 
@@ -86,9 +62,7 @@ def test_results_go_to_a_pacs_over_mutual_tls_only(hospital: Authority, stranger
 def test_a_pacs_sends_to_us_over_tls_with_a_certificate_we_know(
     hospital: Authority, stranger: Authority, image: Path, tmp_path: Path, known: bool
 ) -> None:
-    ours = hospital.issue("gateway")
-    files = {"certificate_file": ours.certificate_file, "key_file": ours.key_file}
-    node = make_node(tmp_path / "data", dicom={"tls": {**files, "ca_file": hospital.certificate.certificate_file}})
+    node = make_node(tmp_path / "data", dicom={"tls": listener_tls(hospital.issue("gateway"), hospital)})
     shown = (hospital if known else stranger).issue("pacs")
     with node.listening() as scp:
         entry = {"AET": "TIMEPOINT", "Host": "127.0.0.1", "Port": scp.port, "UseDicomTls": True}
