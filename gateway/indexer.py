@@ -26,7 +26,7 @@ from gateway.receiver import Receiver, take_abandoned
 _BATCH = 64
 _BATCH_BYTES = 32 * 2**20
 _TRY_AGAIN_S = 0.5
-_LOOK_FOR_ABANDONED_S = 30.0
+_LOOK_FOR_ABANDONED_S = 2.0
 _LULL_S = 0.05
 _LONGEST_WAIT_S = 2.0
 _log = structlog.get_logger(__name__)
@@ -66,6 +66,7 @@ class Indexer:
         self._stopped = False
         self.on_change: Callable[[bool], None] = lambda _: None
         self._last_arrival = 0.0
+        self._look_at = 0.0
         self._thread = threading.Thread(target=self._run, name="indexer", daemon=True)
 
     @property
@@ -118,8 +119,7 @@ class Indexer:
                 self._attempt(batch)
             elif self._stopping:
                 return
-            else:
-                self._take_over()
+            self._take_over()
 
     def _next_batch(self) -> Sequence[_Arrived | _Ended]:
         """What comes next, left in the queue; empty when nothing came for a while, or at the end."""
@@ -171,7 +171,11 @@ class Indexer:
         self._receiver.take_files([(item.file, item.carrier) for item in batch if isinstance(item, _Arrived)])
 
     def _take_over(self) -> None:
-        """Look after what another receiver of this image store left when it died."""
+        """Look after what another receiver of this image store left when it died, however much comes in meanwhile: it
+        was acknowledged, and no study may be closed without it."""
+        if time.monotonic() < self._look_at or self._stopped:
+            return
+        self._look_at = time.monotonic() + _LOOK_FOR_ABANDONED_S
         try:
             take_abandoned(self._receiver)
         except Exception as problem:  # noqa: BLE001 - as above; the next look comes by itself

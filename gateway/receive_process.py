@@ -68,7 +68,8 @@ def main() -> None:
 
 
 def _serve(receiver: socket.socket, line: _Line, host: AssociationHost) -> None:
-    grace_s = 0.0
+    """Returns at once when the receiver is gone: nothing can be acknowledged any more, and a sender that loses the
+    connection turns to the next receiver, where one that is refused image by image stays here."""
     while (message := hear(receiver)) is not None:
         word, values, connection = message
         if word == SERVE and connection is not None:
@@ -76,9 +77,8 @@ def _serve(receiver: socket.socket, line: _Line, host: AssociationHost) -> None:
         elif word == STOPPED:
             line.stopped = values[0]
         elif word == FINISH:
-            grace_s = values[0]
-            break
-    host.stop(grace_s)
+            host.stop(values[0])
+            return
 
 
 def _address(value: list[Any]) -> tuple[Any, ...]:

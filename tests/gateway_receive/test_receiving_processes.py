@@ -15,7 +15,8 @@ from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
 from gateway.associations import new_carrier
 from gateway.inbox import Inbox
 from gateway.part10 import EncodedInstance
-from gateway.tables import Instance, OpenAssociation, Study
+from gateway.process_tables import OpenAssociation
+from gateway.tables import Instance, Study
 
 STUDY = "1.2.826.0.1.3680043.10.21"
 CONTEXTS = [(MRImageStorage, ExplicitVRLittleEndian)]
