@@ -18,7 +18,7 @@ from sqlmodel import Session, col, delete, select
 
 from gateway.column_types import new_key, utc_now
 from gateway.database import insert_or_ignore, read_scope, session_scope
-from gateway.tables import OpenAssociation
+from gateway.process_tables import OpenAssociation
 
 
 @dataclass(frozen=True, slots=True)

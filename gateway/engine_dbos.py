@@ -215,13 +215,12 @@ class DbosEngine(DbosQueue):
                         outcome = _run(step, arguments)
                     if outcome == _HALTED:
                         return
-            except dbos_error.DBOSAwaitedWorkflowMaxRecoveryAttemptsExceeded as error:
-                given_up = Permanent(GIVEN_UP)
-                DBOS.run_step({"name": "on_failure"}, lambda: plan.on_failure(arguments, given_up))
-                raise given_up from error
             except Exception as error:
-                failure = error
+                given_up = isinstance(error, dbos_error.DBOSAwaitedWorkflowMaxRecoveryAttemptsExceeded)
+                failure = Permanent(GIVEN_UP) if given_up else error
                 DBOS.run_step({"name": "on_failure"}, lambda: plan.on_failure(arguments, failure))
+                if given_up:
+                    raise failure from error
                 raise
 
     def _guarded(self, step: Step) -> Step:

@@ -12,7 +12,7 @@ from sqlmodel import select
 from gateway.column_types import utc_now
 from gateway.context import Gateway
 from gateway.database import read_scope, session_scope
-from gateway.tables import WorkerBeat
+from gateway.process_tables import WorkerBeat
 
 BEAT_S = 10.0
 RECEIVER_BEAT_S = 2.0

@@ -6,7 +6,8 @@ from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from sqlmodel import Session, col, func, select
 
 from gateway.column_types import utc_now
-from gateway.tables import Delivery, Outbox, Quarantine, Study, WorkerBeat
+from gateway.process_tables import WorkerBeat
+from gateway.tables import Delivery, Outbox, Quarantine, Study
 
 
 def render_metrics(session: Session) -> bytes:

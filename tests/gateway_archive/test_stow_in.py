@@ -23,8 +23,9 @@ from starlette.testclient import TestClient
 from gateway.api.app import create_app
 from gateway.context import Gateway, open_gateway
 from gateway.engine import InlineEngine
+from gateway.process_tables import OpenAssociation
 from gateway.settings import Settings
-from gateway.tables import Instance, OpenAssociation, Quarantine, Study
+from gateway.tables import Instance, Quarantine, Study
 from longitudinal.types import Contrast
 
 STUDY = "1.2.840.99.1"

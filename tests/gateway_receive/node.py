@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from peers.waiting import await_condition
 from sqlalchemy import Engine
 from sqlmodel import select
 
@@ -21,10 +21,7 @@ from gateway.tables import Row, Study
 
 def wait_until(condition: Callable[[], bool], timeout_s: float = 20.0) -> None:
     """Return once `condition` holds; fail when it does not in time."""
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not come true in time"
-        time.sleep(0.01)
+    await_condition(condition, timeout_s, "the condition did not come true in time")
 
 
 AnyRow = TypeVar("AnyRow", bound=Row)

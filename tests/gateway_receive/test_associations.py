@@ -14,7 +14,8 @@ from pynetdicom.association import Association
 
 from gateway.completion import close_due_studies
 from gateway.database import session_scope
-from gateway.tables import OpenAssociation, StudyState
+from gateway.process_tables import OpenAssociation
+from gateway.tables import StudyState
 from longitudinal.types import Contrast
 
 STUDY = "1.2.826.0.1.3680043.10.7"

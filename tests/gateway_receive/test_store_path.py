@@ -19,8 +19,9 @@ from pydicom.uid import EnhancedMRImageStorage, ExplicitVRLittleEndian, MRImageS
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
 from gateway.part10 import read_part10
+from gateway.process_tables import OpenAssociation
 from gateway.settings import Durability
-from gateway.tables import Instance, OpenAssociation, Quarantine, QuarantineKind
+from gateway.tables import Instance, Quarantine, QuarantineKind
 from longitudinal.types import Contrast
 
 STUDY = "1.2.826.0.1.3680043.10.31"

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from peers.site import await_condition
+from peers.waiting import await_condition
 
 from gateway.engine import Arguments, Engine, InlineEngine, Job, JobHalted, JobStatus, Plan, Step
 from gateway.engine_dbos import DbosEngine, DbosQueue

@@ -14,9 +14,10 @@ from gateway.context import Gateway, open_gateway
 from gateway.database import read_scope, session_scope
 from gateway.executor_name import claim_executor_name
 from gateway.heartbeat import beat, forget_the_dead, indexed_until, leave, listening_since, silent_workers
+from gateway.process_tables import WorkerBeat
 from gateway.scheduler import latest_slot, queue_slot
 from gateway.settings import Settings
-from gateway.tables import Outbox, WorkerBeat
+from gateway.tables import Outbox
 
 NIGHTLY = CronTrigger.from_crontab("0 2 * * *", timezone="UTC")
 

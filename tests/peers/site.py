@@ -16,7 +16,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from peers.ports import free_port
+from peers.waiting import await_condition
 from sqlmodel import Session, col, select
 
 from gateway.context import Gateway, open_gateway
@@ -144,19 +144,6 @@ class Site:
         """Run a `timepoint` command against this site."""
         command = [sys.executable, "-m", "timepoint", *arguments, "--config", str(self.config)]
         return subprocess.run(command, capture_output=True, text=True, timeout=180)
-
-
-def await_condition(condition: Callable[[], bool], timeout_s: float, what: str | Callable[[], str]) -> None:
-    """Return once `condition` holds.
-
-    Raises:
-        TimeoutError: saying `what`, when it does not in time.
-    """
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError(what if isinstance(what, str) else what())
-        time.sleep(0.25)
 
 
 def prepare_site(

@@ -9,7 +9,8 @@ import pytest
 from peers.orthanc import Orthanc, running_orthanc
 from peers.ports import free_port
 from peers.simulated import SimulatedStudies
-from peers.site import Site, await_condition, prepare_site
+from peers.site import Site, prepare_site
+from peers.waiting import await_condition
 from sqlmodel import select
 
 from gateway.archive_tables import Commitment, PriorSearch, SearchState

@@ -11,7 +11,8 @@ from typing import Any
 import pydicom
 import pytest
 from peers.simulated import SimulatedStudies
-from peers.site import Site, await_condition, prepare_site
+from peers.site import Site, prepare_site
+from peers.waiting import await_condition
 from pydicom.uid import CTImageStorage, generate_uid
 from sqlmodel import col, select
 

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from timepoint.commands.options import ConfigOption, JsonOption, gateway_from, settings_from
-from timepoint.output import FAILED, WRONG_USE, say, show_json, stop
+from timepoint.commands.options import ConfigOption, JsonOption, SinceOption, day_of, gateway_from, settings_from
+from timepoint.output import FAILED, say, show_json, stop
 
 db = typer.Typer(help="Database care.", no_args_is_help=True)
 
 
 def export(
     out: Annotated[Path, typer.Option("--out", help="New folder to write.")],
-    since: Annotated[
-        str | None, typer.Option("--since", help="Only patients with a study since this day (YYYY-MM-DD).")
-    ] = None,
+    since: SinceOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -27,11 +24,7 @@ def export(
     from gateway.export import export_histories
 
     try:
-        first_day = dt.date.fromisoformat(since) if since else None
-    except ValueError:
-        stop(f"--since takes a day as YYYY-MM-DD, not {since!r}.", WRONG_USE)
-    try:
-        summary = export_histories(gateway, out.absolute(), first_day)
+        summary = export_histories(gateway, out.absolute(), day_of(since))
     except FileExistsError:
         stop(f"{out} exists already: an export never changes an earlier one.", FAILED)
     if as_json:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +17,10 @@ ConfigOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
+SinceOption = Annotated[
+    dt.datetime | None,
+    typer.Option("--since", formats=["%Y-%m-%d"], help="Only what was acquired since this day (YYYY-MM-DD)."),
+]
 
 
 def settings_from(config: Path | None) -> Settings:
@@ -33,3 +38,8 @@ def gateway_from(config: Path | None) -> Gateway:
     from gateway.context import open_gateway
 
     return open_gateway(settings_from(config))
+
+
+def day_of(moment: dt.datetime | None) -> dt.date | None:
+    """The day that `--since` names."""
+    return moment.date() if moment else None

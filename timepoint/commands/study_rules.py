@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from timepoint.commands.options import ConfigOption, JsonOption, gateway_from
+from timepoint.commands.options import ConfigOption, JsonOption, SinceOption, day_of, gateway_from
 from timepoint.commands.records import StudyArgument, actor
 from timepoint.commands.records import studies as studies
-from timepoint.output import WRONG_USE, show_json, show_table, stop
+from timepoint.output import show_json, show_table
 
 
 @studies.command("hold")
@@ -36,9 +35,7 @@ def simulate_rules(
         typer.Option("--rules", help="Configuration file whose [study] section is tried; default: the present one."),
     ] = None,
     study: Annotated[str | None, typer.Option("--study", help="Only this study (key or UID).")] = None,
-    since: Annotated[
-        str | None, typer.Option("--since", help="Only studies acquired since this day (YYYY-MM-DD).")
-    ] = None,
+    since: SinceOption = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many, the newest first.")] = 200,
     changed: Annotated[bool, typer.Option("--changed", help="Only studies that would come out differently.")] = False,
     as_json: JsonOption = False,
@@ -50,16 +47,12 @@ def simulate_rules(
     from gateway.rule_simulation import simulate_rules as run
     from gateway.settings import load_settings
 
-    try:
-        first_day = dt.date.fromisoformat(since) if since else None
-    except ValueError:
-        stop(f"--since takes a day as YYYY-MM-DD, not {since!r}.", WRONG_USE)
     tried = load_settings(rules).study if rules else gateway.settings.study
     file = gateway.settings.deidentify.key_file
     keys = gateway.keys if file is not None and file.exists() else None
     with read_scope(gateway.database) as session:
         key = find_study(session, study).study_key if study else None
-        found = run(session, tried, keys, limit, first_day, key)
+        found = run(session, tried, keys, limit, day_of(since), key)
     shown = [line for line in found if line.differences or not changed]
     if as_json:
         different = sum(1 for line in found if line.differences)
