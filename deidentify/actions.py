@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.sequence import Sequence
@@ -20,6 +21,7 @@ from deidentify.subject import Subject
 
 Result = tuple[Element | None, Outcome]
 REMOVED = "REMOVED"
+PIXEL_TAGS = frozenset((0x7FE00010, 0x7FE00008, 0x7FE00009))
 _DUMMIES = {
     "PN": "ANONYMIZED", "DA": "19000101", "TM": "000000", "DT": "19000101000000", "AS": "000Y", "IS": "0", "DS": "0",
     "AE": REMOVED, "UR": "urn:removed",
@@ -27,6 +29,9 @@ _DUMMIES = {
 _TERM = re.compile(r"[A-Za-z0-9_ +\-./*]{0,16}")
 _NUMBERS = re.compile(r"[0-9+\-.eE \\]*")
 _LONG_NUMBER = re.compile(r"\d{5,}")
+_LONGEST_INTEGER = {"IS": 7, "DS": 10}
+"""Digits of a whole number that counts or measures something; longer ones are numbers of people, orders and devices."""
+_WRITTEN = re.compile(rb"[A-Za-z0-9 ,.:^/@\-]{10,}")
 _NO_CONTRAST = frozenset({"", "NO", "NONE", "N", "0", "-", "WITHOUT", "NATIVE", "NO CONTRAST", "NATIV"})
 _SHORT = {"SH": 16, "CS": 16, "LO": 64}
 
@@ -104,13 +109,27 @@ def _keep(context: Context, element: Element, rule: Rule) -> Result:
     value = element.value
     if rule.longest and isinstance(value, bytes) and (len(value) > rule.longest or len(value) % 2):
         return _fallback(context, element, rule)
+    if not rule.longest and element.tag not in PIXEL_TAGS and isinstance(value, bytes) and _reads_as_text(value):
+        return _fallback(context, element, rule)
     return element, Outcome.KEPT
+
+
+def _reads_as_text(value: bytes) -> bool:
+    """Whether a table of numbers holds ten characters of text in a row that are no ramp (look-up tables are ramps)."""
+    for run in _WRITTEN.finditer(value):
+        steps = {after - before for before, after in pairwise(run[0])}
+        if len(steps) > 4 and max(steps) - min(steps) > 8:
+            return True
+    return False
 
 
 def _keep_number_string(context: Context, element: Element, rule: Rule) -> Result:
     value = text_of(element)
     numbers = _LONG_NUMBER.findall(value)
+    too_long = _LONGEST_INTEGER.get(rule.vr, 16)
     if not _NUMBERS.fullmatch(value) or any(number in context.words for number in numbers):
+        return _fallback(context, element, rule)
+    if any(len(part.strip(" +-")) > too_long and part.strip(" +-").isdigit() for part in value.split("\\")):
         return _fallback(context, element, rule)
     return _unchanged(element, rule), Outcome.KEPT
 
@@ -133,7 +152,7 @@ def _keep_term(context: Context, element: Element, rule: Rule) -> Result:
 
 
 def _is_term(value: str, words: frozenset[str]) -> bool:
-    return bool(_TERM.fullmatch(value)) and not _LONG_NUMBER.search(value) and not text.names_subject(value, words)
+    return bool(_TERM.fullmatch(value)) and text.is_term(value) and not text.names_subject(value, words)
 
 
 def _keep_time(context: Context, element: Element, rule: Rule) -> Result:

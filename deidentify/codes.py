@@ -12,6 +12,7 @@ from pydicom.sr.codedict import codes
 
 from deidentify import text
 from deidentify.elements import ascii_element, text_of
+from deidentify.tables import words_of
 
 UNSPECIFIED = "Unspecified"
 _VALUE, _SCHEME, _VERSION, _MEANING = 0x00080100, 0x00080102, 0x00080103, 0x00080104
@@ -23,7 +24,7 @@ _PUBLISHED: dict[str, str] = {
     "99SDM": r"[A-Z][0-9A-F]?-[0-9A-Z]{4,6}",
     "DCM": r"\d{6}",
     "LN": r"(?:LP|LA)?\d{1,7}-\d",
-    "UCUM": r"[A-Za-z%/.*()0-9\-]{1,12}|\{[a-z ]{1,12}\}|\[[a-z'_]{1,12}\]",
+    "UCUM": r"[A-Za-z%/.*()0-9\-{}\[\]'_ ]{1,16}",
     "IBSI": r"[A-Z0-9]{4}",
     "FMA": r"\d{1,6}",
     "RADLEX": r"RID\d{1,6}",
@@ -39,7 +40,15 @@ _PUBLISHED: dict[str, str] = {
 }
 _PATTERNS = {scheme: re.compile(pattern) for scheme, pattern in _PUBLISHED.items()}
 _PRIVATE_SCHEME = re.compile(r"99[A-Z_]{1,14}|L")
-_SCHEME_VERSION = re.compile(r"\d{1,2}(?:\.\d{1,2})*|\d{4}[A-Za-z]|20[0-4]\d(?:0[1-9]|1[0-2])?(?:0[1-9]|[12]\d|3[01])?")
+_SCHEME_VERSION = re.compile(r"\d{1,2}(?:\.\d{1,2})*|20[0-4]\d[A-Za-z]?")
+_ATOM = re.compile(r"[a-z]+")
+_VERHOEFF = (
+    "0123456789", "1234067895", "2340178956", "3401289567", "4012395678",
+    "5987604321", "6598710432", "7659821043", "8765932104", "9876543210",
+)  # fmt: skip
+_PERMUTED = (
+    "0123456789", "1576283094", "5803796142", "8916043527", "9453126870", "4286573901", "2793806415", "7046913258",
+)  # fmt: skip
 
 
 @cache
@@ -78,7 +87,7 @@ def clean(item: Dataset, identifiers: Collection[str], token: Callable[[str], st
     """The code that may stand in place of the one in `item`. `token` makes the opaque stand-in for a private code."""
     value, scheme, meaning, version = read(item)
     pattern = _PATTERNS.get(scheme)
-    if pattern is not None and pattern.fullmatch(value) and not text.names_subject(value, identifiers):
+    if pattern is not None and pattern.fullmatch(value) and _exists(value, scheme, identifiers):
         kept_value = value
         published = _meanings(scheme).get(value, [])
     else:
@@ -93,6 +102,35 @@ def clean(item: Dataset, identifiers: Collection[str], token: Callable[[str], st
     kept_version = version if _SCHEME_VERSION.fullmatch(version) and version not in identifiers else ""
     changed = (kept_value, kept_meaning, kept_version) != (value, meaning, version)
     return Code(kept_value[:16], scheme, kept_meaning[:64], kept_version, changed)
+
+
+def _exists(value: str, scheme: str, identifiers: Collection[str]) -> bool:
+    """Whether a value of the right form can be a code of its scheme, as far as that is known without the scheme."""
+    if value in _meanings(scheme):
+        return True
+    if text.names_subject(value, identifiers) or scheme == "DCM":
+        return False
+    if scheme == "SCT":
+        return _has_check_digit(value)
+    return scheme != "UCUM" or _is_unit(value)
+
+
+def _has_check_digit(number: str) -> bool:
+    """Verhoeff's check digit, which every SNOMED CT identifier ends with (SNOMED CT Technical Guide 5.5)."""
+    check = 0
+    for position, digit in enumerate(reversed(number)):
+        check = int(_VERHOEFF[check][int(_PERMUTED[position % 8][int(digit)])])
+    return check == 0
+
+
+def _is_unit(value: str) -> bool:
+    """A UCUM expression of common units and of known words in its notes."""
+    return all(word in _units() for word in _ATOM.findall(value.lower()))
+
+
+@cache
+def _units() -> frozenset[str]:
+    return words_of("unit_words.txt")
 
 
 def _private_scheme(scheme: str, identifiers: Collection[str]) -> str:

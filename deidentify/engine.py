@@ -11,7 +11,7 @@ from pydicom.sequence import Sequence
 from pydicom.tag import BaseTag
 from pydicom.uid import UID, ImplicitVRLittleEndian
 
-from deidentify import charsets, codes, content, pixels, private, sop_classes
+from deidentify import charsets, codes, codestreams, content, pixels, private, sop_classes
 from deidentify.actions import HANDLERS, Context
 from deidentify.elements import Element, ascii_element, bytes_element, tags_of
 from deidentify.errors import RefusalCode, Refused
@@ -73,6 +73,11 @@ def _replace_pixels(source: Dataset, out: Dataset, syntax: UID, ledger: Ledger) 
     if _PIXEL_DATA not in out:
         return
     element = out.get_item(_PIXEL_DATA)
+    if syntax.is_compressed:
+        data = codestreams.clean_frames(element.value, syntax, int(source.get("NumberOfFrames", 1) or 1))
+        out[_PIXEL_DATA] = RawDataElement(BaseTag(_PIXEL_DATA), "OB", _UNDEFINED, data, 0, False, True)
+        ledger.note((_PIXEL_DATA,), Outcome.CLEANED, "code streams without comments and application data")
+        return
     data, note = pixels.clean_native(source, element.value, syntax)
     if data is not element.value:
         out[_PIXEL_DATA] = bytes_element(_PIXEL_DATA, str(element.VR or "OW"), data)

@@ -22,7 +22,7 @@ from pydicom._uid_dict import UID_dictionary
 from deidentify.errors import KeyFileError
 
 FORMAT = "timepoint-deidentify-key/1"
-_STANDARD_UID = re.compile(r"1\.2\.840\.10008(?:\.(?:0|[1-9]\d{0,3})){1,12}")
+_STANDARD_UID = re.compile(r"1\.2\.840\.10008(?:\.(?:0|[1-9]\d{0,2})){1,10}|1\.2\.840\.10008\.6\.1\.[1-9]\d{0,3}")
 SHORTEST_SHIFT_DAYS = 365
 LONGEST_SHIFT_DAYS = 3650
 

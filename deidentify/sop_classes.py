@@ -10,12 +10,26 @@ from deidentify.errors import RefusalCode, Refused
 from deidentify.profile import Profile
 from deidentify.tables import iods
 
+_MEDIA_DIRECTORY = "1.2.840.10008.1.3.10"
 _PREFIX = "1.2.840.10008.5.1.4.1.1."
 _ON_PURPOSE = {
     "7": "Secondary Capture images may show text in their pixels",
     "104": "encapsulated documents cannot be cleaned",
     "66": "Raw Data has no defined content",
-    "481": "radiotherapy objects are not handled",
+    "481": "of the radiotherapy objects only structure sets are handled",
+    "2": "CT shows the face in full and is not needed for follow-up MR",
+    "128": "PET is not needed for follow-up MR",
+    "130": "PET is not needed for follow-up MR",
+    "4": "of the MR objects spectroscopy and colour images are not handled",
+    "1": "radiographs often show text in their pixels",
+    "3": "ultrasound shows text in its pixels",
+    "6": "ultrasound shows text in its pixels",
+    "12": "angiography is not handled",
+    "20": "nuclear medicine is not handled",
+    "11": "of the presentation states only the greyscale softcopy one is handled",
+    "68": "surface scans may show a person",
+    "131": "structured displays hold text and layout of a site",
+    "200": "CT is not needed for follow-up MR",
     "77": "photographs and other visible-light images may show a person",
     "9": "waveforms are not handled",
     "88": "this report class is not handled",
@@ -25,6 +39,9 @@ _ON_PURPOSE = {
 def accepted(ds: Dataset, profile: Profile) -> str:
     """The SOP class UID of `ds`. Raises `Refused` unless the IOD is known and the profile lists it."""
     uid = text_of(ds.get_item("SOPClassUID")).strip() if "SOPClassUID" in ds else ""
+    if "DirectoryRecordSequence" in ds or uid == _MEDIA_DIRECTORY:
+        why = "a DICOMDIR lists patients and file names; it is of no use for the files that leave"
+        raise Refused(RefusalCode.SOP_CLASS_REFUSED, why)
     if not uid:
         raise Refused(RefusalCode.MISSING_ATTRIBUTE, "SOP Class UID is missing or empty")
     if uid in profile.sop_classes and uid in iods().sop_classes:

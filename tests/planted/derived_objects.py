@@ -29,7 +29,7 @@ from pydicom.sr.codedict import codes
 from pydicom.uid import (
     EncapsulatedPDFStorage,
     RawDataStorage,
-    RTStructureSetStorage,
+    RTDoseStorage,
     SecondaryCaptureImageStorage,
 )
 
@@ -153,7 +153,7 @@ def refused(image: Dataset, planter: Planter) -> dict[str, Dataset]:
             "sop-class-refused/capture": SecondaryCaptureImageStorage,
             "sop-class-refused/document": EncapsulatedPDFStorage,
             "sop-class-refused/raw": RawDataStorage,
-            "sop-class-refused/rtstruct": RTStructureSetStorage,
+            "sop-class-refused/rtdose": RTDoseStorage,
             "sop-class-private/private": "1.2.840.113619.4.30",
             "sop-class-unknown/unknown": "1.2.840.10008.5.1.4.1.1.999.1",
         }.items()
