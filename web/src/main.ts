@@ -1,19 +1,11 @@
 import "./style.css";
 import { ApiError, signIn } from "./api";
 import { el } from "./dom";
-import { patient, patients, quarantine, studies, study } from "./pages";
+import { pageAt } from "./router";
 
 const REFRESH_MS = 5000;
 const main = document.getElementById("main") as HTMLElement;
 let shown = "";
-
-async function page(): Promise<Node[]> {
-  const [, room = "", key = ""] = location.hash.split("/");
-  if (room === "studies" && key) return study(decodeURIComponent(key));
-  if (room === "patients") return key ? patient(decodeURIComponent(key)) : patients();
-  if (room === "quarantine") return quarantine(() => void show());
-  return studies();
-}
 
 function explain(error: unknown): Node[] {
   if (error instanceof ApiError && error.status === 401) return [askForToken()];
@@ -33,7 +25,7 @@ function askForToken(): HTMLElement {
 }
 
 async function show(): Promise<void> {
-  const nodes = await page().catch(explain);
+  const nodes = await pageAt(location.hash, () => void show()).catch(explain);
   main.replaceChildren(...nodes);
   for (const anchor of document.querySelectorAll("nav a")) {
     const here = anchor.getAttribute("href") === (location.hash || "#/");
