@@ -11,7 +11,7 @@ import socket
 import time
 from dataclasses import dataclass, field
 
-from gateway.settings import Dicom
+from gateway.settings import Dicom, Peer
 
 _RESOLVED_FOR_S = 60.0
 
@@ -29,13 +29,16 @@ class Admission:
             return None
         if not self.dicom.peers:
             return None if is_loopback(address) else "no peers are listed, so only this machine may send"
-        named = [p for p in self.dicom.peers if p.ae_title.strip() == calling_ae.strip()]
-        if not named:
-            return "the calling AE title is not listed among dicom.peers"
-        caller = _plain(address)
-        if any(caller in self._resolve(p.host) for p in named):
+        if self.peer(calling_ae, address) is not None:
             return None
-        return "the calling AE title is listed for another host"
+        if any(p.ae_title.strip() == calling_ae.strip() for p in self.dicom.peers):
+            return "the calling AE title is listed for another host"
+        return "the calling AE title is not listed among dicom.peers"
+
+    def peer(self, calling_ae: str, address: str) -> Peer | None:
+        """The listed peer that calls: AE title and host."""
+        named = (p for p in self.dicom.peers if p.ae_title.strip() == calling_ae.strip())
+        return next((p for p in named if _plain(address) in self._resolve(p.host)), None)
 
     def _resolve(self, host: str) -> frozenset[str]:
         until, known = self._addresses.get(host, (0.0, frozenset[str]()))

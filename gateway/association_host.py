@@ -22,6 +22,7 @@ from gateway.associations import new_carrier
 from gateway.commitment_reports import CommitmentReports
 from gateway.inbox import Inbox
 from gateway.intake import IndexLine, Intake
+from gateway.peer_places import PeerPlaces, Place
 from gateway.receiving_socket import ReceivingSocket
 from gateway.server_tls import server_context
 from gateway.settings import Settings, Tls
@@ -60,6 +61,8 @@ class AssociationHost:
         self._handlers = [(evt.EVT_REQUESTED, self._admit), *commitment.handlers]
         self._entity = _application_entity(settings)
         self._open: set[StorageAssociation] = set()
+        self._peer_places = PeerPlaces(settings)
+        self._places: dict[StorageAssociation, Place] = {}
         self._changing = threading.Condition()
 
     @property
@@ -111,6 +114,9 @@ class AssociationHost:
         try:
             association.run()
         finally:
+            place = self._places.pop(association, None)
+            if place is not None:
+                place.free()
             with self._changing:
                 self._open.discard(association)
                 self._changing.notify_all()
@@ -144,12 +150,24 @@ class AssociationHost:
         if reason is None and association.over_limit:
             reason = "as many associations as dicom.max_associations are open"
             answer = (_REJECTED_TRANSIENT, _BY_PRESENTATION, _LOCAL_LIMIT)
+        elif reason is None and not self._has_place(association, calling_ae, host):
+            reason = "as many associations as this peer's max_associations are open"
+            answer = (_REJECTED_TRANSIENT, _BY_PRESENTATION, _LOCAL_LIMIT)
         if reason is None:
             association.intake.carrier = new_carrier(calling_ae)
             return
         _log.warning("association refused", calling_ae=calling_ae, host=host, reason=reason)
         association.acse.send_reject(*answer)
         association.kill()  # returns when the rejection is out
+
+    def _has_place(self, association: StorageAssociation, calling_ae: str, host: str) -> bool:
+        peer = self._admission.peer(calling_ae, host)
+        if peer is None or peer.max_associations is None:
+            return True
+        place = self._peer_places.take(peer)
+        if place is not None:
+            self._places[association] = place
+        return place is not None
 
 
 def _shake_hands(connection: ssl.SSLSocket) -> None:

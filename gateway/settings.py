@@ -55,7 +55,8 @@ class Peer(AskedArchive):
     """A DICOM node that may send to us: calling AE title and the host it calls from. `tls` is for what we ask of it.
 
     `issuer` is the assigning authority of patient IDs that this node sends without an issuer. With
-    `stated_issuer = "ignore"` it counts also where the node states one.
+    `stated_issuer = "ignore"` it counts also where the node states one. At most `max_associations` of it are open at a
+    time, beside the limit of the whole node.
     """
 
     ae_title: AeTitle
@@ -64,6 +65,7 @@ class Peer(AskedArchive):
     name: str = ""
     issuer: str = ""
     stated_issuer: Literal["keep", "ignore"] = "keep"
+    max_associations: int | None = Field(default=None, ge=1, le=1000)
     tls: ClientTls | None = None
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -62,3 +64,47 @@ def test_more_associations_than_allowed_are_rejected_for_now(tmp_path: Path) -> 
         assert third.acceptor.primitive.result == 2  # transient: the sender tries again
         for association in opened:
             association.release()
+
+
+@pytest.mark.parametrize("processes", [0, 2])
+def test_a_peer_that_has_used_up_its_associations_leaves_the_others_theirs(tmp_path: Path, processes: int) -> None:
+    peers = [{"ae_title": "PACS", "max_associations": 2}, {"ae_title": "SCANNER"}]
+    node = make_node(tmp_path, dicom={"processes": processes, "max_associations": 6, "peers": peers})
+    contexts = [(MRImageStorage, ExplicitVRLittleEndian)]
+    with node.listening() as scp:
+        opened = [associate(scp.port, contexts, calling=name) for name in ("PACS", "PACS", "SCANNER", "SCANNER")]
+        assert all(a.is_established for a in opened)
+        third = associate(scp.port, contexts, calling="PACS")
+        assert third.is_rejected
+        assert third.acceptor.primitive is not None
+        refused = third.acceptor.primitive
+        assert (refused.result, refused.result_source, refused.diagnostic) == (2, 3, 2)  # local limit exceeded, for now
+        opened.append(associate(scp.port, contexts, calling="SCANNER"))
+        assert opened[-1].is_established
+        for _ in range(5):  # one after the other, each as soon as the release of the last one is answered
+            opened.pop(0).release()
+            opened.append(associate(scp.port, contexts, calling="PACS"))
+            assert opened[-1].is_established
+            opened.insert(0, opened.pop())
+        for association in opened:
+            association.release()
+
+
+def test_places_of_a_process_that_is_killed_are_free_at_once(tmp_path: Path) -> None:
+    peer = {"ae_title": "PACS", "max_associations": 1}
+    node = make_node(tmp_path, dicom={"processes": 2, "peers": [peer]})
+    contexts = [(MRImageStorage, ExplicitVRLittleEndian)]
+    with node.listening() as scp:
+        first = associate(scp.port, contexts)
+        assert first.is_established
+        assert associate(scp.port, contexts).is_rejected
+        pool = scp._pool
+        assert pool is not None
+        killed = {child.process.pid for child in pool._children}
+        for pid in killed:
+            os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: len({c.process.pid for c in list(pool._children)} - killed) == 2)
+        again = associate(scp.port, contexts)
+        assert again.is_established
+        again.release()
+        wait_until(lambda: not first.is_alive())
