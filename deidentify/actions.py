@@ -90,6 +90,10 @@ def _dummy(context: Context, element: Element, rule: Rule) -> Result:
         return RawDataElement(
             element.tag, _one_vr(element, rule), rule.longest, bytes(rule.longest), 0, False, True
         ), Outcome.REPLACED
+    if " or " in rule.vr:  # a look-up table keeps its length, which its descriptor states
+        return bytes_element(
+            element.tag, _one_vr(element, rule), bytes(len(element.value or b"\0\0"))
+        ), Outcome.REPLACED
     if rule.vr[:2] in ("OB", "OW", "UN", "OF", "OD", "OL", "OV"):
         return bytes_element(element.tag, rule.vr[:2], b"\0\0"), Outcome.REPLACED
     return ascii_element(element.tag, rule.vr, _DUMMIES.get(rule.vr, REMOVED)), Outcome.REPLACED

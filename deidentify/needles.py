@@ -35,8 +35,9 @@ def needles_for(identifiers: tuple[str, ...], charsets: tuple[str, ...]) -> Need
             encoded = {data.lower() for variant in _cases(form) for data in encodings_of(variant, charsets)}
             long_enough = {data for data in encoded if _is_distinctive(data)}
             anywhere |= long_enough
-            if not long_enough and (len(form) > 2 or not form.isascii()):
-                in_text.add(fold(form))
+            folded = fold(form)
+            if not long_enough and (len(folded) > 2 or not folded.isascii()):
+                in_text.add(folded)
     return Needles(tuple(sorted(anywhere)), frozenset(in_text))
 
 

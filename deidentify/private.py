@@ -78,6 +78,8 @@ def _safe_value(element: Element, entry: SafeElement, identifiers: Collection[st
     value = text_of(element)
     shape = _TERM if entry.vr == "CS" else NUMBERS
     values = value.split("\\")
+    if entry.vr == "CS" and not text.is_term(value.strip()):
+        return None
     if len(values) > entry.vm or not shape.fullmatch(value.strip()) or text.names_subject(value, identifiers):
         return None
     return ascii_element(element.tag, entry.vr, values)

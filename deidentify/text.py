@@ -131,8 +131,8 @@ def short_term(text: str, identifiers: Collection[str]) -> str:
 
 
 def public(text: str, identifiers: Collection[str]) -> str:
-    """A text that says what the equipment is: the words that name a maker, a product or a version and are no identifier;
-    as sent where all do."""
+    """A text that says what the equipment is: the words that name a maker, a product or a version and are no
+    identifier; as sent where all do."""
     words = text.split(" ")
     if all(_names_equipment(word) and not names_subject(word, identifiers) for word in words if word):
         return text[:64]
