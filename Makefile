@@ -7,9 +7,11 @@ SUDO   := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 # Programs that the tests talk to; they come from Debian and are never started as services.
 DEBIAN := orthanc orthanc-dicomweb dcmtk postgresql chromium
 NODE   := nodejs npm
+# PixelMed's validator of SR templates, for the slow tests.
+JUDGES := default-jre-headless libpixelmed-java
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-slow bench lint web install peers clean
+.PHONY: demo test test-slow bench lint web install peers judges clean
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -33,10 +35,14 @@ peers:
 	@if ! command -v npm >/dev/null; then \
 	  $(SUDO) apt-get update -q && DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -q --no-install-recommends $(NODE); fi
 
+judges:
+	@if ! command -v java >/dev/null || [ ! -e /usr/share/java/pixelmed.jar ]; then \
+	  $(SUDO) apt-get update -q && DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -q --no-install-recommends $(JUDGES); fi
+
 test: $(VENV)/.test-ready peers
 	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
 
-test-slow: $(VENV)/.test-ready peers
+test-slow: $(VENV)/.test-ready peers judges
 	$(BIN)/python -m pytest -m slow
 
 lint: $(VENV)/.test-ready

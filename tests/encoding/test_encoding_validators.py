@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -22,22 +21,13 @@ from encoding.source_series import (
     study_result,
     volume,
 )
+from peers.validators import complaints
 from pydicom.dataset import Dataset
 
 from inference.encoding import EncodedStudy, encode_study, read_report
-from inference.encoding.codes import PRIVATE_SCHEME, PRIVATE_SCHEME_UID
 from longitudinal.types import Contrast
 
 BIN = Path(sys.executable).parent
-ALLOWED = re.compile(rf"Unrecognized defined term = <({PRIVATE_SCHEME}|{re.escape(PRIVATE_SCHEME_UID)})>$")
-
-
-def complaints(file: Path) -> list[str]:
-    """Lines of dciodvfy that are not about our private coding scheme."""
-    done = subprocess.run([str(BIN / "dciodvfy"), "-new", str(file)], capture_output=True, text=True, check=False)
-    lines = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith(("Error", "Warning"))]
-    assert done.stderr, "dciodvfy said nothing at all, not even the IOD"
-    return [line for line in lines if not ALLOWED.search(line)]
 
 
 def test_dciodvfy_still_sees_an_error(encoded: EncodedStudy, tmp_path: Path) -> None:
