@@ -15,7 +15,8 @@ from gateway.blobs import RECEIVED, RESULTS, BlobStore, open_blobs
 from gateway.database import open_database, read_scope, upgrade
 from gateway.errors import SettingsError
 from gateway.settings import Settings
-from gateway.tables import Analysis
+from gateway.tables import Analysis, VaultEntry
+from gateway.vault_key import VaultKey
 
 
 @dataclass(frozen=True)
@@ -55,8 +56,34 @@ class Gateway:
             if used is not None:
                 raise SettingsError(f"{file} is missing although studies were analysed: restore it from the backup.")
             file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            return KeyRing.create(file)
-        return KeyRing.load(file)
+            return KeyRing.create(file).for_project(self.settings.deidentify.project)
+        return KeyRing.load(file).for_project(self.settings.deidentify.project)
+
+    @cached_property
+    def vault_key(self) -> VaultKey:
+        """The key of the vault, made at the first start; once the vault has rows, a missing file is an error.
+
+        Raises:
+            SettingsError: when the file is missing although the vault has rows, or is no key file.
+        """
+        file = self.settings.deidentify.vault_key_file
+        if file is None:
+            raise SettingsError("deidentify.vault_key_file is empty.")
+        if file.exists():
+            return VaultKey.load(file)
+        with read_scope(self.database) as session:
+            used = session.exec(select(VaultEntry.id).limit(1)).first()
+        if used is not None:
+            raise SettingsError(f"{file} is missing although the vault has rows: restore it from the backup.")
+        return VaultKey.create(file)
+
+    def replace_vault_key(self, key: VaultKey) -> None:
+        """Go on with another vault key."""
+        self.__dict__["vault_key"] = key
+
+    def forget_keys(self) -> None:
+        """Read the de-identification key again at its next use."""
+        self.__dict__.pop("keys", None)
 
     @cached_property
     def profile(self) -> Profile:

@@ -124,10 +124,12 @@ class Engine(Section):
 
 
 class Deidentify(Section):
-    """De-identification profile (empty = the one that ships) and the file that holds the key."""
+    """De-identification profile (empty = the one that ships), the files of the key and of the vault's key, and the
+    project whose pseudonyms and UIDs are made: two projects share none."""
 
     profile: Path | None = None
     key_file: Path | None = None
+    vault_key_file: Path | None = None
     project: str = "default"
 
 
@@ -180,20 +182,24 @@ class WebAuth(Section):
     """Who may use the web application; `none` is accepted on loopback only.
 
     `tokens_file` holds one line for each user: role (sender, viewer, operator or admin), name and token, divided by
-    blanks.
+    blanks. A session of the pages ends `idle_minutes` after its last use and `longest_hours` after sign-in.
     """
 
     mode: Literal["none", "token"] = "none"
     tokens_file: Path | None = None
+    idle_minutes: float = Field(default=30.0, gt=0)
+    longest_hours: float = Field(default=12.0, gt=0)
 
 
 class Web(Section):
-    """The HTTP API and the web application. Instances above `max_instance_mb` are not taken over STOW-RS."""
+    """The HTTP API and the web application. Instances above `max_instance_mb` are not taken over STOW-RS; one client
+    address may ask for `requests_per_minute` of the API."""
 
     host: str = "127.0.0.1"
     port: Port = 8080
     auth: WebAuth = WebAuth()
     max_instance_mb: int = Field(default=1024, ge=1)
+    requests_per_minute: int = Field(default=6000, ge=60)
 
 
 class Log(Section):
@@ -274,7 +280,10 @@ class Settings(BaseSettings):
             "storage": {"url": (folder / "objects").as_uri()},
             "database": {"url": f"sqlite:///{folder / 'timepoint.db'}"},
             "engine": {"url": f"sqlite:///{folder / 'engine.db'}"},
-            "deidentify": {"key_file": folder / "keys" / "deidentify.key"},
+            "deidentify": {
+                "key_file": folder / "keys" / "deidentify.key",
+                "vault_key_file": folder / "keys" / "vault.key",
+            },
         }
         placed = dict(values)
         for section, keys in defaults.items():

@@ -19,6 +19,7 @@ from timepoint.commands import (
     storage,
     study_rules,
     tools,
+    vault,
 )
 
 app = typer.Typer(
@@ -71,6 +72,7 @@ for _group, _name in (
     (models.models, "models"),
     (maintenance.db, "db"),
     (storage.storage, "storage"),
+    (vault.vault, "vault"),
 ):
     app.add_typer(_group, name=_name)
 

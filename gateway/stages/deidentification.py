@@ -18,13 +18,14 @@ from deidentify.subject import Subject, identifiers_of
 from deidentify.verification import verify_bytes
 from deidentify.writing import to_bytes
 from gateway.context import Gateway
-from gateway.database import read_scope
+from gateway.database import read_scope, session_scope
 from gateway.engine import Arguments
 from gateway.errors import NotFound
 from gateway.rehoming import rehomings
 from gateway.retention_tables import ReleasedImage
 from gateway.stages.progress import advance, key_and_revision, require_study, set_aside
 from gateway.tables import Instance, InstanceRole, Patient, QuarantineKind, StudyState
+from gateway.vault import remember
 
 _log = structlog.get_logger()
 
@@ -100,9 +101,23 @@ def run(gateway: Gateway, arguments: Arguments) -> None:
                 f"No series of the study can be de-identified: {refusals[0].message if refusals else 'no MR image'}.",
                 "Look at the images of the study; replay it when the cause is mended.",
             )
+        _remember(gateway, study_key, partial)
         partial.rename(target)
     remove_other_pseudonyms(gateway, study_key, revision)
     advance(gateway, study_key, revision, StudyState.DEIDENTIFIED)
+
+
+def _remember(gateway: Gateway, study_key: str, folder: Path) -> None:
+    """Put into the vault what leads back from the study in the research zone."""
+    with session_scope(gateway.database) as session:
+        study = require_study(session, study_key)
+        patient = session.get(Patient, study.patient_key) if study.patient_key else None
+        if patient is None:
+            raise NotFound(f"study {study_key} has no patient")
+        originals = session.exec(select(Instance.sop_instance_uid).where(Instance.study_key == study_key)).all()
+        written = {path.stem for path in folder.iterdir()}
+        uids = {gateway.keys.uid(uid): uid for uid in originals if gateway.keys.uid(uid) in written}
+        remember(session, gateway.vault_key, gateway.keys, patient, study.study_instance_uid, uids)
 
 
 def follow_patient(gateway: Gateway, arguments: Arguments) -> None:

@@ -100,7 +100,7 @@ def _sequences(ds: Dataset, planter: Planter) -> None:
     agent = code("C-B0322", "SRT", planter.sentence("agent", 60))
     ds.ContrastBolusAgentSequence = [agent]
     ds.DigitalSignaturesSequence = [
-        item(MACIDNumber=1, DigitalSignatureUID=planter.uid("signature"), DigitalSignatureDateTime=planter.day("signed"),
+        item(MACIDNumber=1, DigitalSignatureUID=planter.uid("signed"), DigitalSignatureDateTime=planter.day("signed"),
              CertificateOfSigner=_even(planter.sentence("cert")))
     ]  # fmt: skip
     ds.IconImageSequence = [
