@@ -79,6 +79,16 @@ def to_root(gateway: Gateway, session: Session, study_key: str, revision: int) -
     return _name(way[-1]), matrix
 
 
+def root_analysis(gateway: Gateway, session: Session, study_key: str, revision: int) -> tuple[Frame, Matrix]:
+    """The analysis at the root of an analysis' frame, and the matrix that `to_root` gives.
+
+    Raises:
+        NotFound: when an analysis on the way is not known.
+    """
+    root = _way(session, study_key, revision)[-1]
+    return Frame(root.study_key, root.revision), to_root(gateway, session, study_key, revision)[1]
+
+
 def root_of(session: Session, frame: Frame) -> str:
     """The root of an analysis' frame; two analyses can be compared when it is the same.
 

@@ -28,9 +28,12 @@ OPEN_STATES = frozenset(StudyState) - {
 """States in which a study is still on its way."""
 
 
-def list_studies(session: Session, state: StudyState | None = None, limit: int = 200) -> list[dict[str, Any]]:
+def list_studies(
+    session: Session, state: StudyState | None = None, limit: int = 200, offset: int = 0
+) -> list[dict[str, Any]]:
     """One short line for each study, the newest arrival first."""
-    query = select(Study).order_by(col(Study.last_arrival).desc()).limit(limit)
+    newest = (col(Study.last_arrival).desc(), col(Study.study_key))
+    query = select(Study).order_by(*newest).offset(offset).limit(limit)
     if state is not None:
         query = query.where(Study.state == state)
     return [study_line(study) for study in session.exec(query).all()]

@@ -8,12 +8,18 @@ from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
 
-from gateway.api.access import Gatekeeper
+from gateway.api.access import Gatekeeper, from_another_site
+from gateway.api.events import router as events_router
 from gateway.api.identity_routes import router as identity_router
 from gateway.api.metrics import render_metrics
+from gateway.api.operator_routes import router as operator_router
 from gateway.api.priors import router as priors_router
+from gateway.api.rate_limit import RateLimit, client_of
 from gateway.api.routes import router
+from gateway.api.session_routes import renew
+from gateway.api.session_routes import router as session_router
 from gateway.api.stow import router as stow_router
+from gateway.api.viewing import router as viewing_router
 from gateway.context import Gateway
 from gateway.database import read_scope, require_current
 from gateway.engine import JobQueue
@@ -23,7 +29,10 @@ PAGES = Path(__file__).parent.parent / "pages"
 """The built web pages (`make web`)."""
 
 _SECURITY = {
-    "Content-Security-Policy": "default-src 'self'; style-src 'self'; img-src 'self' data:; frame-ancestors 'none'",
+    "Content-Security-Policy": (
+        "default-src 'self'; style-src 'self'; img-src 'self' data: blob:; worker-src 'self' blob:; "
+        "connect-src 'self' blob: data:; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    ),
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
@@ -45,9 +54,14 @@ def create_app(gateway: Gateway, queue: JobQueue) -> FastAPI:
     )
     app.state.gateway, app.state.queue = gateway, queue
     app.state.gatekeeper = Gatekeeper(gateway.settings.web)
+    app.state.rate_limit = RateLimit(gateway.settings.web.requests_per_minute)
     app.include_router(router)
     app.include_router(identity_router)
     app.include_router(priors_router)
+    app.include_router(viewing_router)
+    app.include_router(session_router)
+    app.include_router(operator_router)
+    app.include_router(events_router)
     app.include_router(stow_router)
     app.add_exception_handler(TimepointError, _explain)
     app.add_exception_handler(HTTPException, _refuse)
@@ -74,10 +88,21 @@ def _add_health(app: FastAPI, gateway: Gateway) -> None:
 
 
 async def _secure(request: Request, call_next):  # type: ignore[no-untyped-def]  # starlette's own signature
-    response = await call_next(request)
+    response = _turned_away(request) or await call_next(request)
+    renew(request, response)
     for name, value in _SECURITY.items():
         response.headers.setdefault(name, value)
     return response
+
+
+def _turned_away(request: Request) -> Response | None:
+    if from_another_site(request):
+        return _problem(403, "Refused", "This came from a page of another site.")
+    if request.url.path.startswith("/api/"):
+        wait_s = request.app.state.rate_limit.wait_s(client_of(request))
+        if wait_s:
+            return _problem(429, "Refused", "Too many requests from this address.", {"Retry-After": str(wait_s)})
+    return None
 
 
 def _problem(status: int, title: str, detail: str, headers: dict[str, str] | None = None) -> JSONResponse:

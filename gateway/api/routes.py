@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Depends, Query, Request
+from fastapi import APIRouter, Body, Depends, Query, Request, Response
 from sqlmodel import Session, col, select
 
 from gateway import audit, identity_operations, operations, overview
@@ -48,10 +48,21 @@ def _note_read(gateway: Gateway, user: User, action: str, subject: str) -> None:
 
 @router.get("/studies")
 def studies(
-    gateway: Open, _user: Viewer, state: StudyState | None = None, limit: Annotated[int, Query(ge=1, le=1000)] = 200
+    request: Request,
+    response: Response,
+    gateway: Open,
+    _user: Viewer,
+    state: StudyState | None = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 200,
+    offset: Annotated[int, Query(ge=0, le=2**31)] = 0,
 ) -> list[dict[str, Any]]:
+    """Studies, the newest arrival first; where there are more, `Link` leads on (RFC 8288)."""
     with read_scope(gateway.database) as session:
-        return overview.list_studies(session, state, limit)
+        found = overview.list_studies(session, state, limit + 1, offset)
+    if len(found) > limit:
+        following = request.url.include_query_params(limit=limit, offset=offset + limit)
+        response.headers["Link"] = f'<{following.path}?{following.query}>; rel="next"'
+    return found[:limit]
 
 
 @router.get("/studies/{study_key}")

@@ -18,6 +18,8 @@ from gateway.roles import beat_until, until_told_to_stop
 from gateway.settings import Settings
 
 _log = structlog.get_logger()
+_FOLLOWERS_S = 3
+"""Pages that follow the events hold a connection open for ever; at the end they are given so long."""
 
 
 def run_web(settings: Settings, supervised: bool = False) -> None:
@@ -27,7 +29,14 @@ def run_web(settings: Settings, supervised: bool = False) -> None:
     queue = DbosQueue(settings.engine.url)
     app = create_app(gateway, queue)
     server = uvicorn.Server(
-        uvicorn.Config(app, settings.web.host, settings.web.port, log_config=None, access_log=False)
+        uvicorn.Config(
+            app,
+            settings.web.host,
+            settings.web.port,
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=_FOLLOWERS_S,
+        )
     )
     name = f"{socket.gethostname()}-web-{os.getpid()}"
     with until_told_to_stop(supervised) as stop:
