@@ -21,6 +21,7 @@ from deidentify.parsing import parsing
 from deidentify.profile import Profile
 from deidentify.quiet import quiet
 from deidentify.reading import read_file
+from deidentify.residual_risk import ResidualRisk
 from deidentify.subject import Subject, identifiers_of
 from deidentify.verification import verify_bytes
 from deidentify.writing import to_bytes
@@ -49,6 +50,7 @@ class FolderReport:
     duplicates: int = 0
     persons: int = 0
     refused: list[RefusedFile] = field(default_factory=list)
+    risk: ResidualRisk = field(default_factory=lambda: ResidualRisk(Profile.default()))
 
     @property
     def refused_by_code(self) -> dict[str, int]:
@@ -87,10 +89,12 @@ def deidentify_folder(
             result = run.one(path)
             if result is not None:
                 write(result.ledger.to_json())
+                run.report.risk.add(result)
             if progress is not None:
                 progress(done, len(paths))
         for refused in run.report.refused:
             write(json.dumps({"refused": refused.code.value, "message": refused.message}))
+    run.report.risk.refused.update(run.report.refused_by_code)
     return run.report
 
 
@@ -146,7 +150,8 @@ class _Run:
         self.names: dict[str, set[str]] = defaultdict(set)
         for path, claim in survey.claims.items():
             self.names[self.identities.person(claim)].update(survey.identifiers[path])
-        self.report = FolderReport(persons=len(self.names), refused=list(survey.refused))
+        refused = list(survey.refused)
+        self.report = FolderReport(persons=len(self.names), refused=refused, risk=ResidualRisk(profile))
         self.seen: dict[str, bytes] = {}
 
     def one(self, path: Path) -> Deidentified | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -23,6 +23,9 @@ def deidentify(
     ] = None,
     ledger: Annotated[
         Path | None, typer.Option("--ledger", help="Write what was done with each instance (JSON lines).")
+    ] = None,
+    risk_report: Annotated[
+        Path | None, typer.Option("--risk-report", help="Write what remains risky (.json, or else text); no values.")
     ] = None,
     against: Annotated[Path | None, typer.Option("--against", help="verify: the originals to look for.")] = None,
     as_json: JsonOption = False,
@@ -46,6 +49,8 @@ def deidentify(
         report = deidentify_folder(
             source, target, keys, rules, ledger, lambda done, total: shown.update(task, completed=done, total=total)
         )
+    if risk_report is not None:
+        _write_risks(risk_report, report.risk.report())
     refused = [{"file": str(r.path), "code": r.code.value, "reason": r.message} for r in report.refused]
     if as_json:
         show_json({"written": report.written, "refused": refused})
@@ -57,6 +62,14 @@ def deidentify(
             )
     if report.written == 0:
         raise typer.Exit(REFUSED_INPUT)
+
+
+def _write_risks(file: Path, found: dict[str, Any]) -> None:
+    import json
+
+    from deidentify.residual_risk import as_text
+
+    file.write_text(json.dumps(found, indent=1) + "\n" if file.suffix == ".json" else as_text(found), encoding="ascii")
 
 
 def _verify(folder: Path, against: Path | None, as_json: bool) -> None:
