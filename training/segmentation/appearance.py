@@ -13,10 +13,11 @@ from scipy import ndimage as ndi
 
 from inference.backends.own import CHANNEL_ORDER, normalise
 from inference.contracts import BoolArray, FloatArray, LabelArray
-from longitudinal.types import Compartment, Contrast
+from longitudinal.types import Contrast
 from training.segmentation.cases import Case
+from training.segmentation.lesion_look import LesionLook, draw_look, paint
 from training.simulate.anatomy import Tissue
-from training.simulate.mr import LESION_SIGNAL, TISSUE_SIGNAL
+from training.simulate.mr import TISSUE_SIGNAL
 from training.simulate.random_fields import smooth_field
 
 _STAND_INS = {
@@ -27,14 +28,8 @@ _STAND_INS = {
 }
 _MISSING_SHARES = {Contrast.T1C: 0.03, Contrast.T1: 0.07, Contrast.T2: 0.07, Contrast.FLAIR: 0.03}
 
-_TISSUE_SD = 0.12
-_LESION_SD = {
-    Compartment.NECROTIC: 0.22,
-    Compartment.OEDEMA: 0.10,
-    Compartment.ENHANCING: 0.18,
-    Compartment.CAVITY: 0.12,
-}
-"""SD of the logarithm of signal levels; real enhancement and necrosis vary most."""
+_TISSUE_SD = 0.14
+"""SD of the logarithm of tissue signal."""
 
 
 @dataclass(frozen=True)
@@ -66,9 +61,10 @@ def draw_sample(rng: np.random.Generator, case: Case, spacing_mm: float) -> Samp
     missing = [c for c in Contrast if rng.random() < _MISSING_SHARES[c]][:1]
     distractors = _distractors(rng, case, spacing_mm)
     shape = case.labels.shape
+    look = draw_look(rng)
     channels = {}
     for contrast in Contrast:
-        image = _signal(rng, case, contrast, spacing_mm)
+        image = _signal(rng, case, look, contrast, spacing_mm)
         for where, gains in distractors:
             image[where] *= gains.get(contrast, 1.0)
         channels[contrast] = _acquired(rng, image, contrast, spacing_mm)
@@ -83,7 +79,9 @@ def draw_sample(rng: np.random.Generator, case: Case, spacing_mm: float) -> Samp
     return Sample(image, labels)
 
 
-def _signal(rng: np.random.Generator, case: Case, contrast: Contrast, spacing_mm: float) -> FloatArray:
+def _signal(
+    rng: np.random.Generator, case: Case, look: LesionLook, contrast: Contrast, spacing_mm: float
+) -> FloatArray:
     """The noise-free signal with randomised levels."""
     levels = np.array(TISSUE_SIGNAL[contrast]) * np.exp(rng.normal(0, _TISSUE_SD, len(Tissue)))
     image = levels.astype(np.float32)[case.tissue]
@@ -91,28 +89,10 @@ def _signal(rng: np.random.Generator, case: Case, contrast: Contrast, spacing_mm
     fractions = ((Tissue.CSF, case.csf), (Tissue.GM, case.gm), (Tissue.WM, case.wm))
     mixed = sum(np.float32(levels[kind] / 255) * part for kind, part in fractions)
     image = np.where(inside, mixed, image).astype(np.float32)
-    _paint(rng, image, case, contrast, spacing_mm)
+    image = paint(rng, image, case, look, contrast, spacing_mm)
     texture = smooth_field(rng, image.shape, spacing_mm, float(rng.uniform(4, 12)))
     image *= 1 + np.float32(rng.uniform(0.02, 0.09)) * texture
     return np.asarray(np.clip(image, 0, None) ** np.float32(np.exp(rng.normal(0, 0.12))), dtype=np.float32)
-
-
-def _paint(rng: np.random.Generator, image: FloatArray, case: Case, contrast: Contrast, spacing_mm: float) -> None:
-    table = LESION_SIGNAL[contrast]
-    uneven = 1 + np.float32(rng.uniform(0.05, 0.2)) * smooth_field(
-        rng, image.shape, spacing_mm, float(rng.uniform(6, 14))
-    )
-    for compartment in Compartment:
-        of_kind = case.labels == compartment.label
-        for diffuse in (False, True):
-            where = of_kind & (case.diffuse == diffuse)
-            if not where.any():
-                continue
-            core = compartment is Compartment.NECROTIC
-            name = ("diffuse" if diffuse else "necrotic") if core else compartment.value
-            level = np.float32(table[name] * np.exp(rng.normal(0, _LESION_SD[compartment])))
-            share = np.float32(rng.uniform(0.65, 0.9) if compartment is Compartment.OEDEMA else rng.uniform(0.9, 1.0))
-            image[where] = share * level * uneven[where] + (1 - share) * image[where]
 
 
 def _distractors(

@@ -18,22 +18,38 @@ enhancing tumour (3), resection cavity (4).
 
 ## Training
 {training["steps"]} steps ({training["batch"]} patches each, whole brains at the end), {training["minutes"]} minutes on
-{training["device"]} (`python -m training.segmentation.train`); {training["heads"]} simulated heads, two sets of tumours
-each. {training.get("remark", "")}
-**No real MR image was used.** The heads are deformations of one averaged template (ICBM 152) with skull, scalp and
-face built around it; tumours are simulated; signal levels, texture, bias field, noise, slice thickness (1-6.5 mm, any
+{training["device"]} (`python -m training.segmentation.train`). {training.get("remark", "")}
+**No real MR image was used.** {_heads(training)}
+Two sets of tumours were grown in each head. Signal levels, texture, bias field, noise, slice thickness (1-6.5 mm, any
 plane), residual misregistration, brain mask errors and missing contrasts are randomised.
 
 ## Results
 {_results(card.get("metrics"))}
 
 ## Limits
-- One averaged brain: cortical detail, atrophy, other pathology, and above all real tumours look different. Use a
+- Few brains: cortical detail, atrophy, other pathology, and above all real tumours look different. Use a
   network trained on patients (a MONAI bundle, or the MSNet cascade) for anything but demonstrations and tests.
 - Tumours that touch the skull base, the brain stem or the cerebellum, meningioma, and mass effect were not simulated.
 - Not a medical device; for research.
 
 Licence: {card["licence"]}. The ICBM 152 template: Fonov et al., NeuroImage 2011;54:313, as shipped with nilearn.
+{_label_map_source(training)}"""
+
+
+def _heads(training: dict[str, Any]) -> str:
+    template = f"""{training["heads"]} heads are deformations of one averaged template (ICBM 152) with skull, scalp and
+face built around it"""
+    if not training.get("label_maps"):
+        return f"{template}."
+    return f"""{template}; as many are deformations of {len(training["label_maps"])} public label maps of
+single people (SynthSeg `training_label_maps`)."""
+
+
+def _label_map_source(training: dict[str, Any]) -> str:
+    if not training.get("label_maps"):
+        return ""
+    return """The label maps: Billot et al., SynthSeg, Medical Image Analysis 2023;86:102789, Apache-2.0; their hashes
+are in `model.json`.
 """
 
 

@@ -5,7 +5,7 @@ A case is drawn once and kept on disk; `appearance` gives it another look each t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage as ndi
 
-from training.simulate.anatomy import Head, simulate_head
+from training.simulate.anatomy import Head
 from training.simulate.tumour import Growth, Lesion, plan_lesion, seed_lesion
 
 ByteArray = npt.NDArray[np.uint8]
@@ -42,20 +42,24 @@ class Case:
     diffuse: ByteArray
 
 
-def generate_cases(seed: int, spacing_mm: float, per_head: int = 2) -> list[Case]:
-    """`per_head` cases with different tumours in the head of this seed."""
-    head = simulate_head(seed, spacing_mm)
+def generate_cases(head: Head, seed: int, per_head: int = 2) -> list[Case]:
+    """`per_head` cases with different tumours in one head."""
     box = _brain_box(head)
     return [_case(np.random.default_rng([seed, 5, n]), head, box) for n in range(per_head)]
 
 
-def cached_cases(folder: Path, heads: range, spacing_mm: float, per_head: int = 2) -> Iterator[Case]:
-    """The cases of these head seeds, made where the folder does not hold them yet."""
+def cached_cases(
+    folder: Path, draw: Callable[[int], Head], source: str, seeds: range, per_head: int = 2
+) -> Iterator[Case]:
+    """The cases of the heads that `draw` gives for these seeds, made where the folder does not hold them yet.
+
+    `source` names the kind of head and its spacing in the files.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    for seed in heads:
-        files = [folder / f"{seed}-{n}-{spacing_mm:g}mm.npz" for n in range(per_head)]
+    for seed in seeds:
+        files = [folder / f"{seed}-{n}-{source}.npz" for n in range(per_head)]
         if not all(file.is_file() for file in files):
-            for file, case in zip(files, generate_cases(seed, spacing_mm, per_head), strict=True):
+            for file, case in zip(files, generate_cases(draw(seed), seed, per_head), strict=True):
                 unfinished = file.with_suffix(".part.npz")
                 np.savez_compressed(unfinished, **{f.name: getattr(case, f.name) for f in fields(Case)})
                 unfinished.rename(file)

@@ -9,6 +9,7 @@ kept in `--out`; when the time is used up the model folder is written there.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import math
 import sys
@@ -24,12 +25,15 @@ from torch import Tensor
 
 from inference.backends.devices import resolve_device
 from inference.backends.own import CHANNEL_ORDER, MODEL_KIND, build_network
-from inference.model_folder import WEIGHTS_NAME, write_model_folder
+from inference.model_folder import WEIGHTS_NAME, read_model_folder, write_model_folder
 from longitudinal.types import Compartment
+from training.brain.heads import load_heads
 from training.segmentation.appearance import crop, draw_sample
 from training.segmentation.card import model_card
 from training.segmentation.cases import Case, cached_cases
 from training.segmentation.loss import region_loss
+from training.segmentation.mapped_heads import head_of_map
+from training.simulate.anatomy import simulate_head
 
 ARCHITECTURE: dict[str, Any] = {
     "name": "monai.networks.nets.UNet",
@@ -37,7 +41,7 @@ ARCHITECTURE: dict[str, Any] = {
     "strides": [2, 2, 2, 2],
     "residual_units": 2,
 }
-VERSION = "1.0.0"
+VERSION = "1.1.0"
 SPACING_MM = 1.5
 PATCH = (64, 80, 64)
 WHOLE_BRAIN = (112, 128, 112)
@@ -74,6 +78,8 @@ class Settings:
     seed: int
     device: str
     resume: bool
+    start: Path | None = None
+    maps: Path | None = None
 
 
 class Trainer:
@@ -87,10 +93,11 @@ class Trainer:
         self.network = build_network(ARCHITECTURE).to(self.device)
         self._optimiser = torch.optim.AdamW(self.network.parameters(), lr=LEARNING_RATE, weight_decay=1e-4)
         self.average = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
+        if settings.start:
+            self._begin_with(settings.start)
         if settings.resume:
             self._restore()
-        seeds = range(TRAINING_SEEDS, TRAINING_SEEDS + settings.heads)
-        self._cases: list[Case] = list(cached_cases(settings.cache, seeds, SPACING_MM))
+        self._cases = _training_cases(settings)
         self._rng = np.random.default_rng([settings.seed, self.progress.step])
 
     def run(self) -> None:
@@ -155,6 +162,12 @@ class Trainer:
             part.rename(out / name)
         (out / PROGRESS_NAME).write_text(json.dumps(asdict(self.progress)), encoding="utf-8")
 
+    def _begin_with(self, folder: Path) -> None:
+        """Start from the weights of a finished model folder."""
+        weights = {name: value.float() for name, value in load_file(folder / WEIGHTS_NAME).items()}
+        self.network.load_state_dict(weights)
+        self.average = {name: value.to(self.device) for name, value in weights.items()}
+
     def _restore(self) -> None:
         out = self._settings.out
         if not (out / PROGRESS_NAME).is_file():
@@ -170,6 +183,17 @@ class Trainer:
         groups = self._optimiser.state_dict()["param_groups"]
         self._optimiser.load_state_dict({"state": moments, "param_groups": groups})
         self.progress = Progress(**json.loads((out / PROGRESS_NAME).read_text(encoding="utf-8")))
+
+
+def _training_cases(settings: Settings) -> list[Case]:
+    """Cases in heads of the simulator and, where label maps are given, as many in heads of those."""
+    seeds, source = range(TRAINING_SEEDS, TRAINING_SEEDS + settings.heads), f"{SPACING_MM:g}mm"
+    cases = list(cached_cases(settings.cache, lambda seed: simulate_head(seed, SPACING_MM), source, seeds))
+    if settings.maps:
+        maps = load_heads(settings.maps)
+        mapped = lambda seed: head_of_map(maps[seed % len(maps)], seed, SPACING_MM)  # noqa: E731
+        cases += cached_cases(settings.cache, mapped, f"map-{source}", seeds)
+    return cases
 
 
 def export(settings: Settings, trainer: Trainer) -> None:
@@ -188,8 +212,10 @@ def export(settings: Settings, trainer: Trainer) -> None:
         "labels": {"background": 0} | {str(c): c.label for c in Compartment},
         "licence": "Apache-2.0",
         "training": {
-            "data": "simulated (training.simulate on the ICBM 152 template); no real MR image",
+            "data": "simulated; no real MR image",
             "heads": settings.heads,
+            "label_maps": _hashes(settings.maps),
+            "started_from": _started_from(settings.start),
             "steps": trainer.progress.step,
             "batch": settings.batch,
             "minutes": round(trainer.progress.seconds / 60, 1),
@@ -199,6 +225,18 @@ def export(settings: Settings, trainer: Trainer) -> None:
         },
     }
     write_model_folder(settings.out, card, model_card(card))
+
+
+def _hashes(maps: Path | None) -> list[str]:
+    files = sorted(maps.glob("*.nii.gz")) if maps else []
+    return [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
+
+
+def _started_from(folder: Path | None) -> str | None:
+    if folder is None:
+        return None
+    identity = read_model_folder(folder, MODEL_KIND).identity
+    return f"{identity.name} {identity.version}, weights sha256 {identity.weights_sha256}"
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -211,6 +249,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--batch", type=int, default=2, help="patches a step; whole brains go one at a time")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--maps", type=Path, help="folder with whole-head label maps (*.nii.gz), FreeSurfer labels")
+    parser.add_argument("--start", type=Path, help="model folder whose weights training starts from")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
     given = parser.parse_args(arguments)
     settings = Settings(**vars(given))
