@@ -25,12 +25,14 @@ class JobHalted(Permanent):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A unit of work. The same `job_id` submitted again is the same job: nothing runs twice because of it."""
+    """A unit of work. The same `job_id` submitted again is the same job: nothing runs twice because of it. Jobs of a
+    partition run in `order` (0 first), those of the same in the order of their submission."""
 
     job_id: str
     kind: str
     partition: str
     arguments: Arguments
+    order: int = 0
 
 
 @dataclass(frozen=True, slots=True)

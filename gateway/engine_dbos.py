@@ -17,7 +17,15 @@ from typing import Any
 import dbos._error as dbos_error
 import dbos._serialization as dbos_serialization
 import sqlalchemy as sa
-from dbos import DBOS, DBOSClient, DBOSConfig, DBOSPortableJSONSerializer, SetWorkflowID, WorkflowStatus
+from dbos import (
+    DBOS,
+    DBOSClient,
+    DBOSConfig,
+    DBOSPortableJSONSerializer,
+    EnqueueOptions,
+    SetWorkflowID,
+    WorkflowStatus,
+)
 from sqlalchemy import event
 
 from gateway.engine import Arguments, Job, JobHalted, JobState, JobStatus, Plan, QueueName, Step, run_with_attempts
@@ -89,18 +97,16 @@ class DbosQueue:
         return self._client_or_none
 
     def submit(self, job: Job) -> None:
-        self._client.enqueue(
-            {
-                "workflow_name": "job",
-                "queue_name": "patient",
-                "workflow_id": job.job_id,
-                "queue_partition_key": job.partition,
-                "app_version": APPLICATION_VERSION,
-            },
-            job.kind,
-            job.partition,
-            dict(job.arguments),
-        )
+        options: EnqueueOptions = {
+            "workflow_name": "job",
+            "queue_name": "patient",
+            "workflow_id": job.job_id,
+            "queue_partition_key": job.partition,
+            "app_version": APPLICATION_VERSION,
+        }
+        if job.order:  # the time of submission does not tell: SQLite keeps it in whole seconds
+            options["priority"] = job.order
+        self._client.enqueue(options, job.kind, job.partition, dict(job.arguments))
 
     def cancel(self, job_id: str) -> None:
         """Cancel a job; it ends at its next step.

@@ -25,7 +25,7 @@ def relay_outbox(gateway: Gateway, queue: JobQueue, limit: int = 50) -> int:
     patients = {s.study_key: s.patient_key for s in studies}
     for row in rows:
         partition = patients.get(str(row.payload.get("study_key")))
-        queue.submit(Job(row.job, row.kind, partition or NO_PATIENT, row.payload))
+        queue.submit(Job(row.job, row.kind, partition or NO_PATIENT, row.payload, order=row.id or 0))
     if rows:
         with session_scope(gateway.database) as session:
             for row in rows:

@@ -152,6 +152,17 @@ def test_jobs_survive_their_process(tmp_path: Path) -> None:
         second.stop(1)
 
 
+def test_jobs_of_a_patient_that_come_at_once_run_in_order(engine: Engine) -> None:
+    """Also those of the same second, which is all that the engine keeps of the time on SQLite."""
+    seen, names = Recorder(), [f"s{number}" for number in (9, 3, 7, 1, 8, 2)]
+    engine.start({"study": seen.plan(seen.step("a"))}, ["patient", "gpu"])
+    for number, name in enumerate(names, start=1):
+        engine.submit(Job(name, "study", "p1", {"study_key": name}, order=number))
+    for name in names:
+        _ended(engine, name)
+    assert seen.ran == [f"a:{name}" for name in names]
+
+
 @pytest.mark.parametrize(("queue", "limit"), [("gpu", "MAX_RECOVERY_ATTEMPTS"), ("patient", "MAX_RECOVERIES_OF_A_JOB")])
 def test_a_job_that_kills_its_process_is_given_up_and_told(tmp_path: Path, queue: str, limit: str) -> None:
     """A bad study must not vanish in silence. On the GPU queue, where the memory goes, it takes no other with it."""
@@ -172,6 +183,8 @@ def test_a_job_that_kills_its_process_is_given_up_and_told(tmp_path: Path, queue
             try:
                 await_condition(lambda w=worker: w.poll() is not None or bool(told()), 60, "the worker does nothing")
                 deaths += worker.poll() is not None
+                if told():  # the end of the job is written once it has been told
+                    await_condition(lambda: _state(jobs, "bad") == "failed", 30, "the bad study goes on")
                 if told() and queue == "gpu":
                     await_condition(lambda: _state(jobs, "good") == "done", 30, "the good study is held up")
             finally:
