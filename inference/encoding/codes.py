@@ -67,6 +67,8 @@ RELATIVE_CHANGE = {
     Reference.NADIR: _own("TP015", "Relative volume change since nadir"),
     Reference.PREVIOUS: _own("TP016", "Relative volume change since previous time point"),
 }
+FORECAST_MEDIAN = _own("TP101", "Median of the forecast tumor volume")
+FORECAST_START = _own("TP106", "Last observed tumor volume that the forecast starts from")
 NOMINAL_COVERAGE = _own("TP020", "Nominal coverage of prediction interval")
 
 # Units, UCUM

@@ -1,7 +1,9 @@
 """The forecast report: what the model expects, kept apart from what was measured.
 
-A series and a document of its own, one TID 1501 group per horizon. Each number says three times that it is no
-measurement: Derivation Estimated, a coded status of the group, and the sentence that viewers show.
+A series and a document of its own, one TID 1501 group per horizon. The concept of a number is the forecast itself
+(TP101), never Volume: a reader that collects volumes and looks at no modifier finds none here. Beside that each number
+says three times that it is no measurement: Derivation Estimated, a coded status of the group, and the sentence that
+viewers show.
 """
 
 from __future__ import annotations
@@ -59,7 +61,7 @@ def _group(result: StudyResult, forecast: Forecast, point: ForecastPoint, step: 
         f"({coverage:.0f} % interval {number(point.lower_ml)}-{number(point.upper_ml)} ml), not measured"
     )
     volume = measurement(
-        codes.VOLUME,
+        codes.FORECAST_MEDIAN,
         point.median_ml,
         codes.CUBIC_CENTIMETRE,
         algorithm(forecast.model, [f"calibration {plain(forecast.calibration_id)}"]),
@@ -70,7 +72,7 @@ def _group(result: StudyResult, forecast: Forecast, point: ForecastPoint, step: 
         ],
         inferred_from=[
             Inferred(codes.NOMINAL_COVERAGE, coverage, codes.PERCENT),
-            Inferred(codes.VOLUME, forecast.last_observed_ml, codes.CUBIC_CENTIMETRE),
+            Inferred(codes.FORECAST_START, forecast.last_observed_ml, codes.CUBIC_CENTIMETRE),
         ],
         meaning=meaning,
     )

@@ -158,13 +158,13 @@ def test_forecasts_carry_horizon_interval_coverage_model_and_origin(encoded: Enc
         assert float(by_name["128740"].MeasuredValueSequence[0].NumericValue) == days
         assert by_name["128740"].ContentSequence[0].ConceptCodeSequence[0].CodeValue == "TP021"
         assert by_name["C2348792"].TextValue == f"Forecast +{days} d"
-        children = [(c.ConceptNameCodeSequence[0].CodeValue, c) for c in by_name["118565006"].ContentSequence]
+        children = [(c.ConceptNameCodeSequence[0].CodeValue, c) for c in by_name["TP101"].ContentSequence]
         inferred = {
             code: float(c.MeasuredValueSequence[0].NumericValue)
             for code, c in children
             if c.RelationshipType == "INFERRED FROM"
         }
-        assert inferred == {"TP020": 90.0, "118565006": 1.25}
+        assert inferred == {"TP020": 90.0, "TP106": 1.25}
         said = [c.TextValue for code, c in children if code == "121050"]
         assert f"at +{days} days" in said[0] and "90 % interval" in said[0] and "not measured" in said[0]
         stated = {(code, str(c.get("TextValue"))) for code, c in children}

@@ -141,3 +141,18 @@ def test_the_wrong_kind_of_object_is_refused(real_data: Path) -> None:
         read_report(golden(real_data, "dcmqi_seg.dcm"))
     with pytest.raises(EncodingError, match="no segmentation"):
         read_segment_volumes(golden(real_data, "dcmqi_sr.dcm"))
+
+
+@pytest.mark.parametrize(("unit", "per_ml"), [("ml", 1.0), ("mL", 1.0), ("cm3", 1.0), ("mm3", 1000.0)])
+def test_the_same_volume_in_every_unit(encoded: EncodedStudy, unit: str, per_ml: float) -> None:
+    report = copy.deepcopy(encoded.report)
+    expected = [group.volume_ml for group in read_report(encoded.report)]
+    (container,) = [i for i in report.ContentSequence if i.ConceptNameCodeSequence[0].CodeValue == "126010"]
+    for group in container.ContentSequence:
+        for item in group.ContentSequence:
+            if item.ConceptNameCodeSequence[0].CodeValue == "118565006":
+                value = item.MeasuredValueSequence[0]
+                exact = float(value.get("FloatingPointValue") or value.NumericValue) * per_ml
+                value.NumericValue, value.FloatingPointValue = f"{exact:.8g}", exact
+                value.MeasurementUnitsCodeSequence[0].CodeValue = unit
+    assert [group.volume_ml for group in read_report(report)] == pytest.approx(expected)
