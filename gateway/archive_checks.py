@@ -12,6 +12,7 @@ from gateway.archive_query import ArchiveSilent, archive_at
 from gateway.dicomweb_client import DICOM_JSON, DicomwebError, dicomweb, refusal
 from gateway.dimse_client import RemoteAe, echo
 from gateway.findings import Finding, Health
+from gateway.get_client import get_is_offered
 from gateway.query_client import NO_SUCH_STUDY, find_is_answered, move_is_answered, offers_storage_commitment
 from gateway.settings import Destination, DestinationKind, Peer, Settings
 
@@ -44,6 +45,9 @@ def priors(settings: Settings) -> Iterator[Finding]:
     if wanted.retrieve == "c-move":
         problem = move_is_answered(settings.dicom.ae_title, RemoteAe.of(peer))
         remedy = f"Let the PACS know {settings.dicom.ae_title} as a C-MOVE destination."
+    elif wanted.retrieve == "c-get":
+        problem = get_is_offered(settings.dicom.ae_title, RemoteAe.of(peer))
+        remedy = "Ask the PACS to offer C-GET with storage role selection, or fetch by c-move."
     else:
         problem = _web_problem(peer, f"studies/{NO_SUCH_STUDY}", 'multipart/related; type="application/dicom"')
         remedy = "Check the url and token_file of that peer, and that it offers WADO-RS."
@@ -71,6 +75,8 @@ def what_to_ask_for(settings: Settings) -> list[str]:
         lines.append(f"Answer C-FIND (Study Root) of AE title {ours}.")
     if settings.priors.archive and settings.priors.retrieve == "c-move":
         lines.append(f"Allow C-MOVE (Study Root) by AE title {ours} to itself.")
+    if settings.priors.archive and settings.priors.retrieve == "c-get":
+        lines.append(f"Allow C-GET (Study Root) by AE title {ours}.")
     return lines
 
 

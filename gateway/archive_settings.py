@@ -97,7 +97,7 @@ class Priors(Section):
     """
 
     archive: str = ""
-    retrieve: Literal["c-move", "wado-rs"] = "c-move"
+    retrieve: Literal["c-move", "c-get", "wado-rs"] = "c-move"
     max_studies: int = Field(default=4, ge=1, le=50)
     max_age_days: int = Field(default=1825, ge=1)
     words: tuple[str, ...] = ("brain", "head", "skull", "neuro", "cerebr", "crani", "hirn", "kopf", "schädel")

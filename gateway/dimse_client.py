@@ -11,6 +11,8 @@ import pydicom
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
+from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
+from pynetdicom.presentation import PresentationContext
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
 from gateway.client_tls import ClientTls, client_context
@@ -46,8 +48,16 @@ class StoreOutcome:
     detail: str
 
 
-def associate(ae: AE, remote: RemoteAe, timeout_s: float) -> Association:
-    """Request an association; the caller looks at `is_established`."""
+def associate(
+    ae: AE,
+    remote: RemoteAe,
+    timeout_s: float,
+    *,
+    contexts: list[PresentationContext] | None = None,
+    ext_neg: list[SCP_SCU_RoleSelectionNegotiation] | None = None,
+    handlers: Sequence[evt.EventHandlerType] = (),
+) -> Association:
+    """Request an association; the caller looks at `is_established`. Without `contexts` those of `ae` are proposed."""
     ae.acse_timeout = ae.connection_timeout = timeout_s
     ae.dimse_timeout = ae.network_timeout = 4 * timeout_s
     association = ae.associate(
@@ -55,7 +65,9 @@ def associate(ae: AE, remote: RemoteAe, timeout_s: float) -> Association:
         remote.port,
         ae_title=remote.ae_title,
         max_pdu=131072,
-        evt_handlers=[(evt.EVT_CONN_OPEN, no_delay)],
+        contexts=contexts,
+        ext_neg=[*ext_neg] if ext_neg else None,
+        evt_handlers=[(evt.EVT_CONN_OPEN, no_delay), *handlers],
         tls_args=(client_context(remote.tls), remote.tls.server_name or remote.host) if remote.tls else None,
     )
     return guard(association)

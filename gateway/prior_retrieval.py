@@ -1,4 +1,4 @@
-"""Fetching the series of an earlier study: C-MOVE to our own node (PS3.4 C.4.2) or WADO-RS (PS3.18 section 10.4)."""
+"""Fetching the series of an earlier study: C-MOVE to our own node (PS3.4 C.4.2), C-GET, or WADO-RS (PS3.18 10.4)."""
 
 from __future__ import annotations
 
@@ -16,11 +16,13 @@ from gateway.associations import broken, new_carrier, released
 from gateway.context import Gateway
 from gateway.dicomweb_client import DicomwebError, dicomweb, refusal
 from gateway.dimse_client import RemoteAe, associate, why_not
+from gateway.get_client import Limits, get_series
 from gateway.multipart_stream import BrokenMultipart, DicomParts, NotMultipartDicom, PartTooLarge
 from gateway.receiver import Receiver
 from gateway.settings import Peer
 from gateway.stow_receiver import StoreTransaction
 
+_LEAST_TIME_S = 600.0
 _PENDING = (0xFF00, 0xFF01)
 _WARNING = 0xB000
 _UNKNOWN_DESTINATION = 0xA801
@@ -40,6 +42,8 @@ def retrieve(gateway: Gateway, peer: Peer, study_instance_uid: str, series: Sequ
     """Fetch series by the way that the settings name. What has arrived is for the caller to count."""
     if gateway.settings.priors.retrieve == "wado-rs":
         return _by_wado(gateway, peer, study_instance_uid, series)
+    if gateway.settings.priors.retrieve == "c-get":
+        return _by_get(gateway, peer, study_instance_uid, series)
     return _by_move(gateway.settings.dicom.ae_title, peer, study_instance_uid, series)
 
 
@@ -85,9 +89,35 @@ def _move(assoc: Association, local_ae_title: str, study_instance_uid: str, seri
     return Retrieved(completed, failed, f"{failed} images could not be sent" if failed else "")
 
 
-def _by_wado(gateway: Gateway, peer: Peer, study_instance_uid: str, series: Sequence[str]) -> Retrieved:
+def _by_get(gateway: Gateway, peer: Peer, study_instance_uid: str, series: Sequence[str]) -> Retrieved:
+    transaction = _transaction(gateway, peer, study_instance_uid)
+    limits = Limits(
+        seconds=max(_LEAST_TIME_S, gateway.settings.priors.wait_s),
+        instance_bytes=gateway.settings.web.max_instance_mb * 2**20,
+    )
+    end, problem = broken, ""
+    try:
+        local = gateway.settings.dicom.ae_title
+        problem = get_series(local, RemoteAe.of(peer), study_instance_uid, series, transaction.take_instance, limits)
+        end = released if not problem else broken
+    finally:
+        end(gateway.database, transaction.carrier)
+    return _retrieved(transaction, problem)
+
+
+def _transaction(gateway: Gateway, peer: Peer, study_instance_uid: str) -> StoreTransaction:
     receiver = Receiver(gateway.database, gateway.received, ArrivalRules.from_settings(gateway.settings))
-    transaction = StoreTransaction(receiver, new_carrier(peer.ae_title.strip()), study_instance_uid)
+    return StoreTransaction(receiver, new_carrier(peer.ae_title.strip()), study_instance_uid)
+
+
+def _retrieved(transaction: StoreTransaction, problem: str) -> Retrieved:
+    if transaction.failed and not problem:
+        problem = f"{transaction.failed} images could not be taken"
+    return Retrieved(transaction.stored, transaction.failed, problem)
+
+
+def _by_wado(gateway: Gateway, peer: Peer, study_instance_uid: str, series: Sequence[str]) -> Retrieved:
+    transaction = _transaction(gateway, peer, study_instance_uid)
     end, problem = broken, ""
     try:
         for uid in series:
@@ -97,9 +127,7 @@ def _by_wado(gateway: Gateway, peer: Peer, study_instance_uid: str, series: Sequ
         problem = str(error)
     finally:
         end(gateway.database, transaction.carrier)
-    if transaction.failed and not problem:
-        problem = f"{transaction.failed} images could not be taken"
-    return Retrieved(transaction.stored, transaction.failed, problem)
+    return _retrieved(transaction, problem)
 
 
 def _download(gateway: Gateway, peer: Peer, path: str, transaction: StoreTransaction) -> None:

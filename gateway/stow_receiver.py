@@ -47,7 +47,10 @@ class StoreTransaction:
             self._unidentified.append(_failure(CANNOT_UNDERSTAND))
             return
         # Not the AE title that the file states: the caller decides on the issuer of its patient IDs.
-        instance = dataclasses.replace(instance, source_ae=self.carrier.source_ae)
+        self.take_instance(dataclasses.replace(instance, source_ae=self.carrier.source_ae))
+
+    def take_instance(self, instance: EncodedInstance) -> int:
+        """Take an instance; 0 when it is safe, else the reason to refuse it."""
         reason = self._reason_to_refuse(instance)
         named = {
             "00081150": {"vr": "UI", "Value": [instance.sop_class_uid]},
@@ -57,6 +60,7 @@ class StoreTransaction:
             self._stored.append(named)
         else:
             self._failed.append({**named, **_failure(reason)})
+        return reason or 0
 
     @property
     def stored(self) -> int:

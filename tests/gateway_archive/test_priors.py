@@ -45,7 +45,7 @@ def _dated(images: Sequence[Dataset], day: str) -> list[Dataset]:
 
 
 def _settings(folder: Path, dicom_port: int, pacs_port: int, url: str, retrieve: str, **priors: Any) -> Settings:
-    peer = {"ae_title": "PACS", "port": pacs_port, "url": url, "query": "c-find" if retrieve == "c-move" else "qido"}
+    peer = {"ae_title": "PACS", "port": pacs_port, "url": url, "query": "qido" if retrieve == "wado-rs" else "c-find"}
     return Settings(
         data_dir=folder,
         dicom={"port": dicom_port, "peers": [peer]},
@@ -87,7 +87,7 @@ def _until_done(gateway: Gateway, node: Node, jobs: list[Arguments]) -> None:
     wait_until(done, 60)
 
 
-@pytest.mark.parametrize("retrieve", ["c-move", "wado-rs"])
+@pytest.mark.parametrize("retrieve", ["c-move", "c-get", "wado-rs"])
 def test_a_new_patient_gets_the_priors_once(tmp_path: Path, retrieve: str) -> None:
     jobs: list[Arguments] = []
     with _hospital(tmp_path / "data", retrieve) as (gateway, node, pacs, port):
@@ -125,7 +125,7 @@ def test_a_new_patient_gets_the_priors_once(tmp_path: Path, retrieve: str) -> No
         assert node.rows(PriorSearch)[0].attempts == 1
 
 
-@pytest.mark.parametrize("retrieve", ["c-move", "wado-rs"])
+@pytest.mark.parametrize("retrieve", ["c-move", "c-get", "wado-rs"])
 def test_number_and_age_are_limited_and_a_prior_that_lacks_a_contrast_asks_nobody(
     tmp_path: Path, retrieve: str
 ) -> None:
