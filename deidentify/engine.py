@@ -11,7 +11,7 @@ from pydicom.sequence import Sequence
 from pydicom.tag import BaseTag
 from pydicom.uid import UID, ImplicitVRLittleEndian
 
-from deidentify import charsets, codes, codestreams, content, pixels, private, sop_classes
+from deidentify import burned_in, charsets, codes, codestreams, content, pixels, private, sop_classes
 from deidentify.actions import HANDLERS, Context
 from deidentify.elements import Element, ascii_element, bytes_element, tags_of
 from deidentify.errors import RefusalCode, Refused
@@ -58,14 +58,19 @@ def deidentify(ds: Dataset, subject: Subject, keys: KeyRing, profile: Profile) -
         if not str(ds.get(keyword, "")):
             raise Refused(RefusalCode.MISSING_ATTRIBUTE, f"{keyword} is missing or empty")
     terms = charsets.declared(ds)
-    pixels.refuse_captures(ds, sop_class)
+    examined = burned_in.examine(ds, sop_class, profile)
     source = to_little_endian(ds)
-    syntax = output_syntax(ds)
+    native = output_syntax(ds)
+    syntax = examined.syntax(native) if examined else native
     ledger = Ledger(keys.uid(str(ds.SOPInstanceUID)), sop_class, profile.name, EDITION, keys.key_id)
     context = Context.of(subject, keys, profile, ledger)
     out = _Walk(context, syntax == ImplicitVRLittleEndian).dataset(source, plan_for(sop_class, profile), ())
-    _replace_pixels(source, out, syntax, ledger)
+    if examined is None or examined.data is None:
+        _replace_pixels(source, out, syntax, ledger)
     _complete(out, context, profile, keys, syntax)
+    if examined is not None:
+        examined.apply(out)
+        ledger.note((_PIXEL_DATA,), Outcome.CLEANED, f"113101 read for text, {examined.lines} lines painted over")
     return Deidentified(out, ledger, frozenset(context.original_uids), terms)
 
 

@@ -17,6 +17,7 @@ class RefusalCode(StrEnum):
     MISSING_ATTRIBUTE = "missing-attribute"
     CHARACTER_SET = "character-set"
     PIXELS_BURNED_IN = "pixels-burned-in"
+    PIXELS_UNREAD = "pixels-unread"
     PIXELS_INCONSISTENT = "pixels-inconsistent"
     NESTING = "nesting"
     DUPLICATE = "duplicate-instance"

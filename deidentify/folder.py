@@ -22,6 +22,7 @@ from deidentify.profile import Profile
 from deidentify.quiet import quiet
 from deidentify.reading import read_file
 from deidentify.residual_risk import ResidualRisk
+from deidentify.series_text import by_series, refuse_text_in
 from deidentify.subject import Subject, identifiers_of
 from deidentify.verification import verify_bytes
 from deidentify.writing import to_bytes
@@ -84,6 +85,8 @@ def deidentify_folder(
     paths = sorted(path for path in source.rglob("*") if path.is_file())
     survey = _survey(source, paths)
     run = _Run(source, target, keys, profile, survey)
+    if profile.sample_series:
+        run.refuse_series_with_text()
     with _ledger(ledger_file) as write:
         for done, path in enumerate(paths, start=1):
             result = run.one(path)
@@ -153,12 +156,23 @@ class _Run:
         refused = list(survey.refused)
         self.report = FolderReport(persons=len(self.names), refused=refused, risk=ResidualRisk(profile))
         self.seen: dict[str, bytes] = {}
+        self.series_refused: dict[Path, Refused] = {}
+
+    def refuse_series_with_text(self) -> None:
+        """Keep back every series with text in a sample of its slices."""
+        for files in by_series(sorted(self.claims)).values():
+            try:
+                refuse_text_in(files)
+            except Refused as refused:
+                self.series_refused.update(dict.fromkeys(files, refused))
 
     def one(self, path: Path) -> Deidentified | None:
         """De-identify, verify and write one file; None when it was refused or repeats another."""
         if path not in self.claims:
             return None
         try:
+            if path in self.series_refused:
+                raise self.series_refused[path]
             return self._one(path)
         except Refused as refused:
             self.report.refused.append(RefusedFile(path.relative_to(self.source), refused.code, refused.message))

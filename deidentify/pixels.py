@@ -17,16 +17,26 @@ def _text(ds: Dataset, keyword: str) -> str:
     return text_of(ds.get_item(keyword)).strip().upper() if keyword in ds else ""
 
 
+def says_burned_in(ds: Dataset) -> bool:
+    """Whether the object states text in its pixels. NO is a claim, not a fact, and counts as nothing."""
+    return _text(ds, "BurnedInAnnotation") == "YES"
+
+
+def is_capture(ds: Dataset) -> bool:
+    """Whether Image Type names a screen capture."""
+    return any(mark in _text(ds, "ImageType").replace("_", " ").split("\\") for mark in _CAPTURES)
+
+
 def refuse_captures(ds: Dataset, sop_class: str) -> None:
     """Raise `Refused` for an MR object whose header says, or whose shape suggests, that text is drawn in the pixels.
 
     `BurnedInAnnotation` NO is no proof of the contrary (it is a claim), so the shape counts as well.
     """
-    if _text(ds, "BurnedInAnnotation") == "YES":
-        raise Refused(RefusalCode.PIXELS_BURNED_IN, "Burned In Annotation is YES; text in pixels is not removed here")
+    if says_burned_in(ds):
+        raise Refused(RefusalCode.PIXELS_BURNED_IN, "Burned In Annotation is YES; the profile keeps such images back")
     if sop_class not in MR_IMAGES:
         return
-    if any(mark in _text(ds, "ImageType").replace("_", " ").split("\\") for mark in _CAPTURES):
+    if is_capture(ds):
         raise Refused(RefusalCode.PIXELS_BURNED_IN, "the object is a screen capture in an MR SOP class")
     if "PixelData" in ds and (int(ds.get("SamplesPerPixel", 1)) != 1 or int(ds.get("BitsAllocated", 16)) == 8):
         raise Refused(RefusalCode.PIXELS_BURNED_IN, "colour or 8-bit pixels in an MR object are captures as a rule")

@@ -20,10 +20,12 @@ OPTIONS = (
     "retain_patient_characteristics",
     "retain_safe_private",
 )
+PIXEL_TEXT = ("quarantine", "mask")
 KNOWN: dict[str, tuple[str, ...]] = {
     "options": OPTIONS,
     "descriptors": ("attributes", "extra_words"),
     "sop_classes": ("accepted",),
+    "pixels": ("text", "sample_series"),
 }
 
 
@@ -41,6 +43,8 @@ class Profile:
     descriptors: frozenset[str]
     extra_words: frozenset[str]
     sop_classes: frozenset[str]
+    pixel_text: str
+    sample_series: bool
 
     @classmethod
     def load(cls, path: Path | str) -> Profile:
@@ -74,7 +78,7 @@ def _parse(text: str, where: str) -> Profile:
             raise ProfileError(f"{where}: `{section}` must be a table, as in [{section}]")
         _check_keys(table, keys, where, f"{section}.")
         sections[section].update(table)
-    options = {name: _boolean(sections["options"][name], name, where) for name in OPTIONS}
+    options = {name: _boolean(sections["options"][name], f"options.{name}", where) for name in OPTIONS}
     if not options["clean_graphics"]:
         raise ProfileError(f"{where}: options.clean_graphics cannot be switched off: graphics are always removed")
     words = _strings(sections["descriptors"]["extra_words"], "descriptors.extra_words", where)
@@ -82,6 +86,8 @@ def _parse(text: str, where: str) -> Profile:
         name=_name(given.get("name", sections["name"]), where),
         descriptors=_strings(sections["descriptors"]["attributes"], "descriptors.attributes", where),
         extra_words=frozenset(map(str.lower, words)),
+        pixel_text=_choice(sections["pixels"]["text"], PIXEL_TEXT, "pixels.text", where),
+        sample_series=_boolean(sections["pixels"]["sample_series"], "pixels.sample_series", where),
         sop_classes=_strings(sections["sop_classes"]["accepted"], "sop_classes.accepted", where),
         **options,
     )
@@ -96,7 +102,13 @@ def _check_keys(table: dict[str, Any], known: tuple[str, ...], where: str, prefi
 
 def _boolean(value: object, name: str, where: str) -> bool:
     if not isinstance(value, bool):
-        raise ProfileError(f"{where}: options.{name} must be true or false")
+        raise ProfileError(f"{where}: {name} must be true or false")
+    return value
+
+
+def _choice(value: object, known: tuple[str, ...], name: str, where: str) -> str:
+    if not isinstance(value, str) or value not in known:
+        raise ProfileError(f"{where}: {name} must be one of {', '.join(known)}")
     return value
 
 

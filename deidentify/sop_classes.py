@@ -12,8 +12,9 @@ from deidentify.tables import iods
 
 _MEDIA_DIRECTORY = "1.2.840.10008.1.3.10"
 _PREFIX = "1.2.840.10008.5.1.4.1.1."
+_SECONDARY_CAPTURE = f"{_PREFIX}7"
 _ON_PURPOSE = {
-    "7": "Secondary Capture images may show text in their pixels",
+    "7": "Secondary Capture images may show text in their pixels; a profile can list the class to have them cleaned",
     "104": "encapsulated documents cannot be cleaned",
     "66": "Raw Data has no defined content",
     "481": "of the radiotherapy objects only structure sets are handled",
@@ -48,7 +49,7 @@ def accepted(ds: Dataset, profile: Profile) -> str:
         return uid
     if not uid.startswith("1.2.840.10008."):
         raise Refused(RefusalCode.SOP_CLASS_PRIVATE, "private SOP classes have no published content")
-    if uid in iods().sop_classes:
+    if uid in iods().sop_classes and not uid.startswith(_SECONDARY_CAPTURE):
         raise Refused(RefusalCode.SOP_CLASS_NOT_IN_PROFILE, f"the profile does not accept {_name(uid)}")
     if uid not in UID_dictionary:
         raise Refused(RefusalCode.SOP_CLASS_UNKNOWN, "the SOP class is not one that this release knows")

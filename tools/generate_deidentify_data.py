@@ -35,6 +35,10 @@ CATEGORIES = {
 SOP_CLASSES = {
     "1.2.840.10008.5.1.4.1.1.4": "mr-image",
     "1.2.840.10008.5.1.4.1.1.4.1": "enhanced-mr-image",
+    "1.2.840.10008.5.1.4.1.1.7": "secondary-capture-image",
+    "1.2.840.10008.5.1.4.1.1.7.2": "multi-frame-grayscale-byte-secondary-capture-image",
+    "1.2.840.10008.5.1.4.1.1.7.3": "multi-frame-grayscale-word-secondary-capture-image",
+    "1.2.840.10008.5.1.4.1.1.7.4": "multi-frame-true-color-secondary-capture-image",
     "1.2.840.10008.5.1.4.1.1.4.4": "legacy-converted-enhanced-mr-image",
     "1.2.840.10008.5.1.4.1.1.11.1": "grayscale-softcopy-presentation-state",
     "1.2.840.10008.5.1.4.1.1.30": "parametric-map",
