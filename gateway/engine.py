@@ -7,12 +7,18 @@ in a worker process. `InlineEngine` runs everything at once in the calling threa
 
 from __future__ import annotations
 
+import errno
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from gateway.errors import Permanent
+import structlog
+
+from gateway.errors import DatabaseNotReady, Permanent, StorageFull
+
+_LONGEST_WAIT_S = 10.0
+_log = structlog.get_logger(__name__)
 
 Arguments = Mapping[str, str | int]
 QueueName = Literal["patient", "gpu"]
@@ -126,17 +132,18 @@ class InlineEngine:
         except JobHalted:
             self._states[job.job_id] = JobStatus(job.job_id, job.kind, "done", 0.0, 0.0)
         except Exception as error:  # noqa: BLE001 - the edge of the engine: every failure is recorded, none escapes
-            plan.on_failure(job.arguments, error)
+            tell_failure(plan, job.arguments, error)
             self._states[job.job_id] = JobStatus(job.job_id, job.kind, "failed", 0.0, 0.0, str(error))
         else:
             self._states[job.job_id] = JobStatus(job.job_id, job.kind, "done", 0.0, 0.0)
 
 
 def run_with_attempts(step: Step, arguments: Arguments) -> None:
-    """Run a step, again when it fails for a passing reason, at most `attempts` times, half a second apart."""
+    """Run a step, again when it fails for a passing reason, at most `attempts` times, half a second apart. Time without
+    database or disk space is waited out and counts for no attempt."""
     for attempt in range(1, step.attempts + 1):
         try:
-            step.run(arguments)
+            _wait_out(lambda: step.run(arguments))
         except Permanent:
             raise
         except Exception:
@@ -145,3 +152,28 @@ def run_with_attempts(step: Step, arguments: Arguments) -> None:
             time.sleep(0.5)
         else:
             return
+
+
+def tell_failure(plan: Plan, arguments: Arguments, error: Exception) -> None:
+    """Tell the plan of a job that failed for good, once there is a database to write it to."""
+    _wait_out(lambda: plan.on_failure(arguments, error))
+
+
+def _wait_out(act: Callable[[], None]) -> None:
+    """Do `act`; where the database does not answer or the disk is full, again until it has been done: a database that
+    is started again must not leave every study that was under way to a person."""
+    wait_s = 0.5
+    while True:
+        try:
+            act()
+        except (DatabaseNotReady, StorageFull) as problem:
+            hindrance: Exception = problem
+        except OSError as problem:
+            if problem.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            hindrance = problem
+        else:
+            return
+        _log.warning("a step waits", error=type(hindrance).__name__, reason=str(hindrance), again_in_s=wait_s)
+        time.sleep(wait_s)
+        wait_s = min(2 * wait_s, _LONGEST_WAIT_S)

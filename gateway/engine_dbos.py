@@ -28,7 +28,18 @@ from dbos import (
 )
 from sqlalchemy import event
 
-from gateway.engine import Arguments, Job, JobHalted, JobState, JobStatus, Plan, QueueName, Step, run_with_attempts
+from gateway.engine import (
+    Arguments,
+    Job,
+    JobHalted,
+    JobState,
+    JobStatus,
+    Plan,
+    QueueName,
+    Step,
+    run_with_attempts,
+    tell_failure,
+)
 from gateway.errors import NotFound, Permanent
 
 APPLICATION = "timepoint"
@@ -224,7 +235,7 @@ class DbosEngine(DbosQueue):
             except Exception as error:
                 given_up = isinstance(error, dbos_error.DBOSAwaitedWorkflowMaxRecoveryAttemptsExceeded)
                 failure = Permanent(GIVEN_UP) if given_up else error
-                DBOS.run_step({"name": "on_failure"}, lambda: plan.on_failure(arguments, failure))
+                DBOS.run_step({"name": "on_failure"}, lambda: tell_failure(plan, arguments, failure))
                 if given_up:
                     raise failure from error
                 raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import os
 import pickle
 import sqlite3
@@ -16,7 +17,7 @@ from peers.waiting import await_condition
 
 from gateway.engine import Arguments, Engine, InlineEngine, Job, JobHalted, JobStatus, Plan, Step
 from gateway.engine_dbos import DbosEngine, DbosQueue
-from gateway.errors import NotFound, Permanent
+from gateway.errors import DatabaseNotReady, NotFound, Permanent, StorageFull
 
 WORKER = Path(__file__).with_name("killer_worker.py")
 
@@ -112,6 +113,39 @@ def test_a_permanent_error_is_not_tried_again(engine: Engine) -> None:
     engine.submit(Job("j", "study", "p1", {"study_key": "s1"}))
     assert _ended(engine, "j").state == "failed"
     assert seen.ran == ["a:s1"]
+
+
+@pytest.mark.parametrize(
+    "hindrance", [DatabaseNotReady("(restarting)"), StorageFull("0 MB are free."), OSError(errno.ENOSPC, "full")]
+)
+def test_time_without_database_or_disk_is_waited_out(engine: Engine, hindrance: Exception) -> None:
+    left = [hindrance] * 3
+
+    def hindered() -> None:
+        if left:
+            raise left.pop()
+
+    seen = Recorder()
+    engine.start({"study": seen.plan(seen.step("a", attempts=2, does=hindered))}, ["patient", "gpu"])
+    engine.submit(Job("j", "study", "p1", {"study_key": "s1"}))
+    assert _ended(engine, "j").state == "done"
+    assert seen.failures == []
+
+
+def test_a_failure_is_told_once_there_is_a_database_to_write_it_to(engine: Engine) -> None:
+    told: list[str] = []
+
+    def tell(_: Arguments, error: Exception) -> None:
+        told.append(str(error))
+        if len(told) == 1:
+            raise DatabaseNotReady("(restarting)")
+
+    seen = Recorder()
+    seen.failing = {"a"}
+    engine.start({"study": Plan([seen.step("a", attempts=1)], tell)}, ["patient", "gpu"])
+    engine.submit(Job("j", "study", "p1", {"study_key": "s1"}))
+    assert _ended(engine, "j").state == "failed"
+    assert told == ["a is down"] * 2
 
 
 def test_retry_runs_a_failed_job_again_through_its_gpu_step(engine: Engine) -> None:
