@@ -209,6 +209,11 @@ def encode_lines(histories: Histories, patients: Iterable[Patient] | None = None
         yield _canonical(_plain(patient)) + b"\n"
 
 
+def encode_truth_line(pid: str, truth: Truth) -> bytes:
+    """The truth of one patient as a line of a truth file in JSON Lines."""
+    return _canonical({"pid": pid, "truth": _plain(truth)}) + b"\n"
+
+
 def decode(data: bytes) -> Histories:
     """Read and validate a file, JSON or JSON Lines.
 
@@ -223,13 +228,19 @@ def decode(data: bytes) -> Histories:
 
 
 def decode_truth(data: bytes) -> TruthFile:
-    """Read and validate a truth file.
+    """Read and validate a truth file, JSON or JSON Lines.
 
     Raises:
         HistoriesError: when it does not follow its schema.
     """
     try:
+        head, _, rest = data.partition(b"\n")
+        if rest.strip() and b'"pid"' in head:
+            *lines, last = [json.loads(line) for line in data.splitlines() if line.strip()]
+            return TruthFile.model_validate({**last, "truth": {line["pid"]: line["truth"] for line in lines}})
         return TruthFile.model_validate_json(data)
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise HistoriesError(f"not a {TRUTH_SCHEMA} file: {error}") from None
     except ValidationError as error:
         raise HistoriesError(_explain(error, {})) from None
 

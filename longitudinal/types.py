@@ -74,13 +74,14 @@ class TumourType(StrEnum):
     MENINGIOMA = "MENING"
     METASTASIS = "BM"
     OTHER = "OTHER"
+    SCHWANNOMA = "VS"
 
     @property
     def target(self) -> Region:
         """The region that is followed and forecast for this type: the core where the tumour enhances as a
         rule, the whole tumour for diffuse glioma and where the type is not known."""
-        enhancing_types = (TumourType.GBM, TumourType.MENINGIOMA, TumourType.METASTASIS)
-        return Region.CORE if self in enhancing_types else Region.WHOLE
+        whole = (TumourType.ASTROCYTOMA, TumourType.OLIGODENDROGLIOMA, TumourType.OTHER)
+        return Region.WHOLE if self in whole else Region.CORE
 
 
 class Response(StrEnum):

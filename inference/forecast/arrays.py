@@ -10,7 +10,8 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from longitudinal.histories import Patient
+from longitudinal.features import MAXIMUM_VOLUME_ML, MINIMUM_VOLUME_ML
+from longitudinal.histories import Patient, Scan
 from longitudinal.treatments import TreatmentTable, table_of
 from longitudinal.types import TumourType
 
@@ -42,6 +43,7 @@ class PatientArrays:
     sd_ln: Floats
     features: Floats
     treatments: TreatmentTable
+    whole_ml: Floats
 
     def __len__(self) -> int:
         return len(self.pids)
@@ -71,11 +73,16 @@ class PatientArrays:
             self.sd_ln[rows],
             self.features[rows],
             TreatmentTable(t.kind[rows], t.decided[rows], t.start[rows], t.end[rows]),
+            self.whole_ml[rows],
         )
 
     def of_unknown_type(self) -> PatientArrays:
-        """The same patients as if nobody had stated the tumour type."""
-        return dataclasses.replace(self, tumour=np.full_like(self.tumour, OTHER))
+        """The same patients as if nobody had stated the tumour type: they are followed by the whole tumour then."""
+        features = self.features.copy()
+        features[..., 0] = np.log(np.clip(self.whole_ml, MINIMUM_VOLUME_ML, MAXIMUM_VOLUME_ML))
+        return dataclasses.replace(
+            self, tumour=np.full_like(self.tumour, OTHER), volume_ml=self.whole_ml, features=features
+        )
 
 
 def arrays_of(patients: Sequence[Patient]) -> PatientArrays:
@@ -88,16 +95,23 @@ def arrays_of(patients: Sequence[Patient]) -> PatientArrays:
         raise ValueError("there is no patient to forecast")
     count = np.array([len(p.scans) for p in patients], dtype=np.int64)
     shape = (len(patients), int(count.max()))
-    days, volume, sd = np.zeros(shape), np.zeros(shape), np.zeros(shape)
+    days, volume, whole, sd = np.zeros(shape), np.zeros(shape), np.zeros(shape), np.zeros(shape)
     features = np.zeros((*shape, 10))
     for row, patient in enumerate(patients):
         n = len(patient.scans)
         days[row, :n] = [s.t for s in patient.scans]
         volume[row, :n] = [s.target_cc for s in patient.scans]
+        whole[row, :n] = [_whole_ml(s) for s in patient.scans]
         sd[row, :n] = [s.target_sd_ln or _DEFAULT_SD_LN for s in patient.scans]
         features[row, :n] = [s.features for s in patient.scans]
-        for padded in (days, volume, sd, features):
+        for padded in (days, volume, whole, sd, features):
             padded[row, n:] = padded[row, n - 1]
     tumour = np.array([TUMOUR_TYPES.index(p.tumour_type) for p in patients], dtype=np.int64)
     pids = tuple(p.pid for p in patients)
-    return PatientArrays(pids, tumour, count, days, volume, sd, features, table_of(patients))
+    return PatientArrays(pids, tumour, count, days, volume, sd, features, table_of(patients), whole)
+
+
+def _whole_ml(scan: Scan) -> float:
+    """Volume of the whole tumour; a scan whose compartments were not told apart has only its target."""
+    v = scan.volume_cc
+    return max(v.enhancing + v.necrotic + v.oedema, scan.target_cc)

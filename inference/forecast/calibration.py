@@ -17,6 +17,7 @@ import numpy as np
 
 from inference.forecast.arrays import TUMOUR_TYPES, Floats, Ints
 from inference.forecast.network import MEDIAN
+from longitudinal.types import TumourType
 
 GRID_DAYS = np.array([7.0, *range(30, 421, 30)])
 """Horizons at which the network is asked; others are interpolated between them."""
@@ -44,13 +45,14 @@ class Calibration:
 
     @classmethod
     def from_json(cls, card: Mapping[str, Any]) -> Self:
-        """The calibration as `to_json` wrote it.
+        """The calibration as `to_json` wrote it; a type that it does not know has the factors of OTHER.
 
         Raises:
-            KeyError: when a type or bin is missing.
+            KeyError: when OTHER or a bin is missing.
         """
-        factors = [[card["factors"][kind][name] for name in HORIZON_BINS] for kind in TUMOUR_TYPES]
-        return cls(np.array(factors), float(card["coverage"]))
+        table = card["factors"]
+        rows = [table.get(kind, table[TumourType.OTHER]) for kind in TUMOUR_TYPES]
+        return cls(np.array([[row[name] for name in HORIZON_BINS] for row in rows]), float(card["coverage"]))
 
     def to_json(self) -> dict[str, Any]:
         """By type and horizon bin."""

@@ -14,7 +14,7 @@ from inference.forecast.arrays import FLOOR_ML, Floats, Ints, PatientArrays
 from inference.forecast.calibration import GRID_DAYS, Calibration, at_horizon
 from inference.forecast.network import QUANTILES, Architecture, ForecastNet
 from inference.forecast.prior import PopulationPrior
-from inference.forecast.queries import CONTEXT_SCHEMA, Queries, context_of
+from inference.forecast.queries import CONTEXT_SCHEMA, CONTEXT_WIDTH_WITHOUT_TYPE, Queries, context_of
 from inference.model_folder import (
     SHIPPED_MODELS,
     WEIGHTS_NAME,
@@ -45,6 +45,11 @@ class ForecastModel:
     calibration: Calibration
     card: dict[str, Any]
     identity: AlgorithmIdentity
+
+    @property
+    def types(self) -> int:
+        """How many of `TUMOUR_TYPES` the network was trained with."""
+        return self.network.architecture.context - CONTEXT_WIDTH_WITHOUT_TYPE
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -127,7 +132,7 @@ class ForecastModel:
         queries = Queries(
             np.repeat(local.ravel(), steps), np.repeat(scans, steps), np.tile(GRID_DAYS, len(rows)).astype(np.float64)
         )
-        context = context_of(part, self.prior.filter(part), self.prior, queries)
+        context = context_of(part, self.prior.filter(part), self.prior, queries, self.types)
         with torch.inference_mode():
             hidden = self.network.encode(_tensor(part.features))
             ln = self.network(

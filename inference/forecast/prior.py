@@ -15,6 +15,7 @@ import numpy as np
 
 from inference.forecast.arrays import TUMOUR_TYPES, Bools, Floats, Ints, PatientArrays
 from longitudinal.features import DAYS_PER_MONTH
+from longitudinal.types import TumourType
 
 PARAMETERS = (
     "ln_level_sd",
@@ -70,12 +71,13 @@ class PopulationPrior:
 
     @classmethod
     def from_json(cls, card: Mapping[str, Mapping[str, float]]) -> Self:
-        """The prior as `to_json` wrote it.
+        """The prior as `to_json` wrote it; a type that it does not know is forecast as OTHER.
 
         Raises:
-            KeyError: when a type or parameter is missing.
+            KeyError: when OTHER or a parameter is missing.
         """
-        return cls(np.array([[card[kind][name] for name in PARAMETERS] for kind in TUMOUR_TYPES]))
+        rows = [card.get(kind, card[TumourType.OTHER]) for kind in TUMOUR_TYPES]
+        return cls(np.array([[row[name] for name in PARAMETERS] for row in rows]))
 
     def to_json(self) -> dict[str, dict[str, float]]:
         """By type and parameter."""

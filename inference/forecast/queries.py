@@ -10,11 +10,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from inference.forecast.arrays import TUMOUR_TYPES, Floats, Ints, PatientArrays
+from inference.forecast.arrays import OTHER, TUMOUR_TYPES, Floats, Ints, PatientArrays
 from inference.forecast.prior import PopulationPrior, Prediction, States
 from longitudinal.features import DAYS_PER_MONTH
 
 CONTEXT_SCHEMA = "tgf-context/1"
+CONTEXT_WIDTH_WITHOUT_TYPE = 37
 _RATE_LIMIT = 6.0
 
 
@@ -42,8 +43,17 @@ class Context:
     prior: Prediction
 
 
-def context_of(arrays: PatientArrays, states: States, prior: PopulationPrior, queries: Queries) -> Context:
-    """The inputs of the head for each query; `states` are those of `prior.filter(arrays)`."""
+def context_of(
+    arrays: PatientArrays,
+    states: States,
+    prior: PopulationPrior,
+    queries: Queries,
+    types: int = len(TUMOUR_TYPES),
+) -> Context:
+    """The inputs of the head for each query; `states` are those of `prior.filter(arrays)`.
+
+    `types` is the number of tumour types that the network knows; a type that came later is OTHER to it.
+    """
     origin = arrays.days[queries.index]
     planned = planned_exposure(arrays, queries)
     tumour = arrays.tumour[queries.rows]
@@ -63,7 +73,7 @@ def context_of(arrays: PatientArrays, states: States, prior: PopulationPrior, qu
         ],
         axis=1,
     )
-    kind = np.eye(len(TUMOUR_TYPES))[tumour]
+    kind = np.eye(types)[np.where(tumour < types, tumour, OTHER)]
     inputs = np.concatenate([ahead, planned / 3, kind, history_numbers(arrays)[queries.index]], axis=1)
     return Context(np.clip(inputs, -8.0, 8.0), predicted)
 

@@ -46,7 +46,7 @@ class Baselines:
     @classmethod
     def from_json(cls, card: Mapping[str, Any]) -> Self:
         """As `to_json` wrote them."""
-        return cls({method: np.array(table) for method, table in card.items()})
+        return cls({method: _for_all_types(np.array(table)) for method, table in card.items()})
 
     def to_json(self) -> dict[str, Any]:
         return {method: np.round(table, 5).tolist() for method, table in self.residuals.items()}
@@ -60,6 +60,12 @@ class Baselines:
         # The median stays the method's own forecast: its error in ml is what the method is known for.
         quantiles[:, 3] = point
         return np.clip(np.sort(quantiles, axis=1), *_ML_RANGE)
+
+
+def _for_all_types(table: Floats) -> Floats:
+    """The table of a model that knew fewer types, those it did not know taken as OTHER."""
+    missing = len(TUMOUR_TYPES) - len(table)
+    return np.concatenate([table, np.repeat(table[OTHER : OTHER + 1], missing, axis=0)]) if missing else table
 
 
 def prior_quantiles_ml(prior: PopulationPrior, arrays: PatientArrays, windows: Windows) -> Floats:

@@ -74,7 +74,9 @@ def measure_model(
     true_ml = None if latent is None else latent[keep]
     quantiles = method_quantiles(model, arrays, windows)
     table = _Table(arrays, windows, quantiles, true_ml)
-    unknown = model.quantiles_ml(arrays.of_unknown_type(), windows.queries)
+    untyped = arrays.of_unknown_type()
+    whole = windows_of(untyped).where(keep)
+    unknown = model.quantiles_ml(untyped, whole.queries)
     horizons = {name: table.part(mask) for name, mask in table.horizons().items()}
     report: dict[str, Any] = {
         "schema": REPORT_SCHEMA,
@@ -92,7 +94,7 @@ def measure_model(
         "horizons": horizons,
         "types": table.by_type(),
         "scans_known": table.by_scans_known(),
-        "unknown_type": scores(windows.measured_ml, unknown, windows.last_ml),
+        "unknown_type": scores(whole.measured_ml, unknown, whole.last_ml),
         "calibration": {
             "levels": list(QUANTILES),
             "observed": observed_levels(windows.measured_ml, quantiles[MODEL]),

@@ -39,7 +39,7 @@ def fit_prior(arrays: PatientArrays, rows: Ints, seed: int) -> PopulationPrior:
         if len(mine) > _MOST_PATIENTS:
             mine = np.sort(rng.choice(mine, _MOST_PATIENTS, replace=False))
         if len(mine) >= _FEWEST_PATIENTS:
-            theta[code] = _fit_type(arrays.take(mine))
+            theta[code] = _fit_type((arrays.of_unknown_type() if code == OTHER else arrays).take(mine))
     return PopulationPrior(theta)
 
 

@@ -14,7 +14,14 @@ from longitudinal.treatments import KINDS, treatment_flags
 from training.simulate.histories_course import Block
 from training.simulate.histories_parameters import ASTRO, GBM, LAWS, OLIGO, TYPES, Floats
 
-_AGE_DECADE = {0: (50, 60, 60, 70), 1: (30, 40, 40), 2: (40, 40, 50), 3: (50, 60, 70), 4: (50, 60, 60, 70)}
+_AGE_DECADE = {
+    0: (50, 60, 60, 70),
+    1: (30, 40, 40),
+    2: (40, 40, 50),
+    3: (50, 60, 70),
+    4: (50, 60, 60, 70),
+    5: (40, 50, 60),
+}
 _SEXES: tuple[Literal["F", "M"], ...] = ("F", "M")
 
 

@@ -10,13 +10,15 @@ from longitudinal.rano import PROGRESSIVE_INCREASE, PROGRESSIVE_INCREASE_ML
 from training.simulate import histories_growth as growth
 from training.simulate.histories_parameters import (
     DEATH_PER_MONTH_AT_60_ML,
+    DROP_OUT_PER_VISIT,
+    STEROID_SHARE,
     Bools,
     Floats,
     Ints,
     Latent,
     draw_latent,
 )
-from training.simulate.histories_treatment import SURGERY, Plans, first_line, salvage
+from training.simulate.histories_treatment import SURGERY, Plans, first_line, salvage, steroids
 from training.simulate.histories_visits import (
     Habits,
     Measured,
@@ -34,7 +36,6 @@ LARGEST_ML = 150.0
 _WEEKS = 340
 _MID_COURSE_SHARE = 0.4
 _MID_COURSE_SCANS = 4
-_DROP_OUT_PER_VISIT = 0.01
 _MEASURED_FIELDS = tuple(f.name for f in fields(Measured))
 
 
@@ -55,10 +56,10 @@ class Block:
 class Course:
     """The simulation of one block; `run` it once, then take the `block`."""
 
-    def __init__(self, rng: np.random.Generator, tumour: Ints) -> None:
+    def __init__(self, rng: np.random.Generator, tumour: Ints, size_scale: float = 1.0) -> None:
         n, most = len(tumour), MAXIMUM_SCANS + _MID_COURSE_SCANS
         self.rng, self.tumour = rng, tumour
-        self.latent: Latent = draw_latent(rng, tumour)
+        self.latent: Latent = draw_latent(rng, tumour, size_scale)
         self.plans: Plans = first_line(rng, tumour)
         self.habits: Habits = draw_habits(rng, tumour)
         self.tumours = growth.presenting(self.latent, rng)
@@ -86,9 +87,12 @@ class Course:
             month = day / 30.4375
             seen = growth.visible_ml(self.tumours, self.latent, month)
             # Scans lie a day after the start of the week, treatment on the start: never on the same day.
-            due = active & ((self.due_day <= day + 1) | self._symptomatic(seen, day + 1))
+            felt = self._symptomatic(seen, day + 1)
+            due = active & ((self.due_day <= day + 1) | felt)
             if due.any():
                 self._visit(due, seen, day + 1, month)
+                eased = due & felt & (self.rng.random(len(due)) < STEROID_SHARE)
+                steroids(self.plans, self.rng, eased, day + 1)
             self._lose(seen)
             growth.grow(self.tumours, self.latent, given, month, self.rng)
 
@@ -104,9 +108,8 @@ class Course:
         return symptomatic(self.rng, seen, self.last_seen_ml, since)
 
     def _visit(self, due: Bools, seen: Floats, day: float, month: float) -> None:
-        volume = np.maximum(self.tumours.volume_ml, 0.02)
         transformed = month > self.latent.transforms_at
-        found = measure(self.rng, self.latent, self.habits, seen, self.tumours.dying / volume, transformed)
+        found = measure(self.rng, self.latent, self.habits, seen, self.tumours, transformed)
         self.followed &= ~(due & (found.target_ml > LARGEST_ML))
         due = due & self.followed
         rows = np.flatnonzero(due)
@@ -121,11 +124,11 @@ class Course:
         grown = found.target_ml - self.nadir_ml
         progressed = due & (self.count >= 3)
         progressed &= (grown >= PROGRESSIVE_INCREASE * self.nadir_ml) & (grown >= PROGRESSIVE_INCREASE_ML)
-        salvage(self.plans, self.rng, self.tumour, progressed, day)
+        salvage(self.plans, self.rng, self.tumour, progressed, day, self.habits.salvage_share)
         gap = next_gap_days(self.rng, self.habits, change, self._surgery_in_days(day))
         self.due_day[rows] = day + gap[rows]
         self.nadir_ml[rows] = np.minimum(self.nadir_ml[rows], found.target_ml[rows])
-        self.followed &= ~(due & (self.rng.random(len(due)) < _DROP_OUT_PER_VISIT))
+        self.followed &= ~(due & (self.rng.random(len(due)) < DROP_OUT_PER_VISIT))
 
     def _change_per_quarter(self, target_ml: Floats, day: float) -> Floats:
         rows = np.arange(len(target_ml))

@@ -11,10 +11,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from training.simulate.histories_parameters import (
+    BM,
     GROWTH_WANDER_PER_MONTH,
     GROWTH_WANDER_SD,
+    NEW_METASTASIS_ML,
+    NEW_METASTASIS_PER_MONTH,
+    OEDEMA_MONTHS,
+    STEROID_ENHANCEMENT,
+    VOLATILITY_MONTHS,
     Bools,
     Floats,
+    Ints,
     Latent,
 )
 
@@ -35,6 +42,10 @@ class Tumours:
     rt_ended: Floats
     vessels: Floats
     treated: Bools
+    transient: Floats
+    oedema: Floats
+    steroid: Floats
+    lesions: Ints
 
     @property
     def volume_ml(self) -> Floats:
@@ -49,6 +60,7 @@ class GivenThisWeek:
     rt: Bools
     chemo: Bools
     antiangiogenic: Bools
+    steroid: Bools
 
 
 def presenting(latent: Latent, rng: np.random.Generator) -> Tumours:
@@ -63,6 +75,10 @@ def presenting(latent: Latent, rng: np.random.Generator) -> Tumours:
         rt_ended=np.full(n, np.nan),
         vessels=np.ones(n),
         treated=np.zeros(n, dtype=bool),
+        transient=rng.standard_normal(n),
+        oedema=rng.standard_normal(n),
+        steroid=np.zeros(n),
+        lesions=latent.lesions.copy(),
     )
 
 
@@ -93,6 +109,25 @@ def grow(tumours: Tumours, latent: Latent, given: GivenThisWeek, month: float, r
     tumours.rt_ended = np.where(given.rt, month + WEEK_MONTHS, tumours.rt_ended)
     goal = np.where(given.antiangiogenic, latent.antiangiogenic, 1.0)
     tumours.vessels += (goal - tumours.vessels) * (1 - np.exp(-WEEK_MONTHS / 0.8))
+    tumours.steroid += (given.steroid - tumours.steroid) * (1 - np.exp(-WEEK_MONTHS / 0.2))
+    _wander(tumours, rng)
+    _seed_metastases(tumours, latent, rng)
+
+
+def _wander(tumours: Tumours, rng: np.random.Generator) -> None:
+    """One week of the transient states, Ornstein-Uhlenbeck processes of unit variance."""
+    for state, months in ((tumours.transient, VOLATILITY_MONTHS), (tumours.oedema, OEDEMA_MONTHS)):
+        kept = np.exp(-WEEK_MONTHS / months)
+        state *= kept
+        state += np.sqrt(1 - kept**2) * rng.standard_normal(len(state))
+
+
+def _seed_metastases(tumours: Tumours, latent: Latent, rng: np.random.Generator) -> None:
+    """New metastases, found at the size at which a scan shows them."""
+    new = (latent.tumour == BM) & (rng.random(len(latent.tumour)) < NEW_METASTASIS_PER_MONTH * WEEK_MONTHS)
+    median, sd = NEW_METASTASIS_ML
+    tumours.sensitive += np.where(new, median * np.exp(sd * rng.standard_normal(len(new))), 0.0)
+    tumours.lesions += new
 
 
 def growth_rate(tumours: Tumours, latent: Latent, month: float) -> Floats:
@@ -114,4 +149,7 @@ def visible_ml(tumours: Tumours, latent: Latent, month: float) -> Floats:
     phase = (month - tumours.rt_ended - latent.pseudo_lag) / latent.pseudo_months
     swelling = latent.pseudo & (phase > 0) & (phase < 1)
     bump = np.where(swelling, latent.pseudo_amplitude * np.sin(np.pi * np.clip(np.nan_to_num(phase), 0, 1)) ** 2, 0.0)
-    return np.asarray(tumours.volume_ml * (1 + bump) * tumours.vessels)
+    volume = tumours.volume_ml
+    transient = np.exp(latent.volatility * (1 + 1 / (1 + volume)) * tumours.transient)
+    dried = 1 - (1 - STEROID_ENHANCEMENT) * tumours.steroid
+    return np.asarray(volume * (1 + bump) * tumours.vessels * transient * dried)

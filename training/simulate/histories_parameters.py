@@ -1,20 +1,7 @@
 """Parameters of the history simulator `generator/1`: what a patient's tumour is like, by type.
 
-Each table has one value per type in the order of `TYPES`. Sources:
-
-- GBM untreated: volume doubling 21.1 d (Ellingson, Cancer 2016;122:1718) to 49.6 d (Stensjoen, Neuro-Oncol 2015).
-- Diffuse low-grade glioma: mean diameter grows 4.1 mm/year (Mandonnet, Ann Neurol 2003;53:524), 5.8 +- 6.3
-  (Pallud, PMC3635513); malignant transformation 209 of 407 over follow-up (ibid.).
-- Meningioma: 59 % grow, 27 % stable, 14 % shrink; Gompertz fits best (Strand, Neuro-Oncol Adv 2023); 5.8-15 % a year.
-- Brain metastasis: doubling 86 d (breast) and 139 d (lung) untreated (Kobets, SNI 2020;11:254); 32 % enlarge after
-  radiosurgery (Patel, AJNR), transiently in radionecrosis (PMC9887079).
-- Pseudoprogression: 13-24 % of patients, more with a methylated MGMT promoter (Brandes, JCO 2008; PMC3755387).
-- MGMT methylated: progression-free survival 9.5 against 5.0 months (PMC7596890).
-- Growth under treatment is far slower and its spread wider than untreated: the factors in `TREATED_GROWTH` bring
-  the yearly change of ln volume to the quantiles seen in treated follow-up (UCSF-LPTDG 10/25/50/75/90 %: GBM
-  -2.1/-0.1/0.9/3.1/6.6, IDH-mutant astrocytoma -0.6/-0.1/0.2/0.7/2.1, oligodendroglioma -0.7/-0.2/0.0/0.3/0.7).
-- Repeat measurement of unchanged tumours (UCSF-LPTDG, pairs that radiologists rated unchanged): 14, 13, 6.5 and
-  5.4 % SD per scan below 5, 15, 40 ml and above.
+Each table has one value per type in the order of `TYPES`. `SOURCES` names where each table comes from; a value that
+no publication gives is called assumed there.
 """
 
 from __future__ import annotations
@@ -36,33 +23,97 @@ TYPES = (
     TumourType.OLIGODENDROGLIOMA,
     TumourType.MENINGIOMA,
     TumourType.METASTASIS,
+    TumourType.SCHWANNOMA,
 )
-GBM, ASTRO, OLIGO, MENING, BM = range(5)
-TYPE_SHARE = (0.35, 0.20, 0.12, 0.18, 0.15)
-LAWS = ("gompertz", "linear-diameter", "linear-diameter", "gompertz", "exponential")
+GBM, ASTRO, OLIGO, MENING, BM, VS = range(6)
+TYPE_SHARE = (0.33, 0.19, 0.12, 0.17, 0.14, 0.05)
+LAWS = ("gompertz", "linear-diameter", "linear-diameter", "gompertz", "exponential", "linear-diameter")
 
 # (median ml, log SD) of the volume at presentation; whole tumour for diffuse glioma, core for the others.
-PRESENTING_ML = ((28.0, 0.65), (35.0, 0.70), (35.0, 0.70), (10.0, 0.80), (8.0, 0.90))
+PRESENTING_ML = ((28.0, 0.65), (35.0, 0.70), (35.0, 0.70), (10.0, 0.80), (8.0, 0.90), (2.0, 0.80))
 GBM_DOUBLING_DAYS = (40.0, 0.40)
 METASTASIS_DOUBLING_DAYS = (110.0, 0.45)
-DIAMETER_MM_PER_YEAR = {ASTRO: (4.6, 0.55), OLIGO: (3.4, 0.45)}
+DIAMETER_MM_PER_YEAR = {ASTRO: (4.6, 0.55), OLIGO: (3.4, 0.45), VS: (2.6, 0.45)}
+SCHWANNOMA_COURSES = (0.35, 0.57)
+"""Shares of vestibular schwannomas that grow and that stay; the rest shrinks slowly."""
+MENINGIOMA_COURSES = (0.59, 0.27)
+"""Shares of meningiomas that grow and that stay; the rest shrinks."""
 
 # Median factor on growth once treatment has begun, and its log SD between patients.
-TREATED_GROWTH = ((0.38, 1.00), (0.72, 1.00), (0.42, 0.75), (0.90, 0.30), (0.55, 0.60))
+TREATED_GROWTH = ((0.34, 1.30), (0.90, 1.25), (0.55, 0.85), (0.90, 0.30), (0.55, 0.70), (0.80, 0.30))
 GROWTH_WANDER_SD = 0.6
 """Stationary SD of the log growth rate as it wanders within one patient (Ornstein-Uhlenbeck)."""
 GROWTH_WANDER_PER_MONTH = 0.25
 
-RESISTANT_LOGIT = ((-2.6, 1.0), (-1.6, 0.8), (-2.2, 0.8), (-1.0, 0.8), (-3.0, 1.2))
-RT_KILL_PER_MONTH = ((1.05, 0.45), (0.60, 0.30), (0.85, 0.30), (0.35, 0.18), (1.6, 0.60))
-CHEMO_KILL_PER_MONTH = ((0.32, 0.20), (0.10, 0.05), (0.14, 0.06), (0.0, 0.01), (0.25, 0.15))
-CHEMO_FADES_MONTHS = (6.0, 14.0, 20.0, 12.0, 6.0)
-CLEARANCE_MONTHS = (1.5, 7.0, 9.0, 10.0, 2.5)
-PSEUDOPROGRESSION_SHARE = (0.22, 0.12, 0.10, 0.0, 0.25)
-TRANSFORMATION_PER_YEAR = (0.0, 0.05, 0.02, 0.004, 0.0)
-EXTENT_OF_RESECTION = ((6.0, 1.2), (3.0, 1.5), (3.0, 1.5), (8.0, 1.0), (8.0, 0.8))
-SCAN_GAP_MONTHS = (2.2, 3.2, 3.7, 4.4, 2.4)
-DEATH_PER_MONTH_AT_60_ML = (0.10, 0.03, 0.02, 0.0, 0.12)
+RESISTANT_LOGIT = ((-2.6, 1.0), (-1.6, 0.8), (-2.2, 0.8), (-1.0, 0.8), (-3.0, 1.2), (-1.0, 0.8))
+RT_KILL_PER_MONTH = ((1.05, 0.45), (0.60, 0.30), (0.85, 0.30), (0.35, 0.18), (1.6, 0.60), (0.30, 0.15))
+CHEMO_KILL_PER_MONTH = ((0.32, 0.20), (0.10, 0.05), (0.14, 0.06), (0.0, 0.01), (0.25, 0.15), (0.0, 0.01))
+CHEMO_FADES_MONTHS = (6.0, 14.0, 20.0, 12.0, 6.0, 12.0)
+CLEARANCE_MONTHS = (1.5, 7.0, 9.0, 10.0, 2.5, 10.0)
+PSEUDOPROGRESSION_SHARE = (0.22, 0.12, 0.10, 0.0, 0.25, 0.30)
+TRANSFORMATION_PER_YEAR = (0.0, 0.05, 0.02, 0.004, 0.0, 0.0)
+EXTENT_OF_RESECTION = ((6.0, 1.2), (3.0, 1.5), (3.0, 1.5), (8.0, 1.0), (8.0, 0.8), (8.0, 1.0))
+SCAN_GAP_MONTHS = (2.5, 3.2, 3.7, 4.4, 2.4, 5.0)
+DEATH_PER_MONTH_AT_60_ML = (0.10, 0.03, 0.02, 0.0, 0.12, 0.0)
+DROP_OUT_PER_VISIT = 0.01
+VOLATILITY = ((0.11, 0.60), (0.05, 0.50), (0.04, 0.50), (0.015, 0.50), (0.12, 0.60), (0.03, 0.50))
+"""Median and log SD between patients of the SD of transient change in ln volume that is not growth (perfusion,
+treatment effect, contrast phase); it fades over `VOLATILITY_MONTHS` and doubles in remnants of a millilitre."""
+VOLATILITY_MONTHS = 2.5
+OEDEMA_SD = (0.38, 0.10, 0.10, 0.25, 0.60, 0.05)
+"""SD of ln oedema about its share of the tumour, as it wanders within a patient over `OEDEMA_MONTHS`."""
+OEDEMA_MONTHS = 3.0
+STEROID_ENHANCEMENT = 0.90
+STEROID_OEDEMA = 0.65
+"""What steroids leave of the enhancing volume and of the oedema once they act."""
+STEROID_SHARE = 0.5
+METASTASES_MEAN_MORE = 1.2
+"""Mean number of metastases beyond the first at presentation (Poisson)."""
+NEW_METASTASIS_PER_MONTH = 0.05
+NEW_METASTASIS_ML = (0.35, 0.60)
+
+SOURCES: dict[str, str] = {
+    "TYPES": "the types of the plan and vestibular schwannoma",
+    "TYPE_SHARE": "assumed case mix of a neuro-oncology service",
+    "LAWS": "GBM Gompertz: Stensjoen, Neuro-Oncol 2015;17:1402. Diffuse glioma linear in diameter: Mandonnet, Ann "
+    "Neurol 2003;53:524. Meningioma Gompertz: Strand, Neuro-Oncol Adv 2023. Metastasis exponential: Kobets, SNI "
+    "2020;11:254. Schwannoma mm/year: Paldor 2016",
+    "PRESENTING_ML": "assumed; diffuse glioma 33.8 mm mean diameter at baseline: Mazzocco, CPT:PSP 2015, psp4.54",
+    "GBM_DOUBLING_DAYS": "21.1 d: Ellingson, Cancer 2016;122:1718; 49.6 d: Stensjoen, Neuro-Oncol 2015;17:1402",
+    "METASTASIS_DOUBLING_DAYS": "86 d breast, 139 d lung, untreated: Kobets, SNI 2020;11:254",
+    "DIAMETER_MM_PER_YEAR": "4.1 mm/year: Mandonnet, Ann Neurol 2003;53:524; 5.8 +- 6.3: Pallud, PMC3635513; growing "
+    "schwannoma about 3 mm/year, all 1 mm/year: Paldor 2016",
+    "SCHWANNOMA_COURSES": "a third grows within 1 to 3 years: Paldor 2016; 21-37 % in 5 years: PMC8099466",
+    "MENINGIOMA_COURSES": "59 % grow, 27 % stable, 14 % shrink: Strand, Neuro-Oncol Adv 2023",
+    "TREATED_GROWTH": "fitted to ln volume per year under treatment, UCSF-LPTDG 10/25/50/75/90 %: GBM "
+    "-2.1/-0.1/0.9/3.1/6.6, IDH-mutant astrocytoma -0.6/-0.1/0.2/0.7/2.1, oligodendroglioma -0.7/-0.2/0.0/0.3/0.7",
+    "GROWTH_WANDER_SD": "fitted with TREATED_GROWTH to the tails of UCSF-LPTDG",
+    "GROWTH_WANDER_PER_MONTH": "assumed",
+    "RESISTANT_LOGIT": "assumed",
+    "RT_KILL_PER_MONTH": "assumed; diffuse glioma regrows months to years later: Plaszczynski, PLOS Comput Biol 2023",
+    "CHEMO_KILL_PER_MONTH": "temozolomide in diffuse glioma -52 % volume at 18 months: Mazzocco, CPT:PSP 2015, "
+    "psp4.54; GBM methylated against not 9.5 and 5.0 months without progression: PMC7596890",
+    "CHEMO_FADES_MONTHS": "resistance 0.10 per month: Mazzocco, CPT:PSP 2015, psp4.54; others assumed",
+    "CLEARANCE_MONTHS": "damaged tissue of diffuse glioma: Ribba, Clin Cancer Res 2012; others assumed",
+    "PSEUDOPROGRESSION_SHARE": "13-24 %: PMC3755387; by MGMT: Brandes, JCO 2008; metastasis after radiosurgery 32 % "
+    "enlarge: Patel, AJNR; transient: PMC9887079; schwannoma assumed",
+    "TRANSFORMATION_PER_YEAR": "209 of 407 over follow-up: Pallud, PMC3635513",
+    "EXTENT_OF_RESECTION": "assumed",
+    "SCAN_GAP_MONTHS": "median 65 d UCSF-LPTDG, 72 d MU-Glioma-Post; slower types assumed",
+    "DEATH_PER_MONTH_AT_60_ML": "fitted to overall survival 14.1 and 24.6 months in GBM: PMC7596890",
+    "DROP_OUT_PER_VISIT": "assumed",
+    "VOLATILITY": "change of enhancing volume between scans rated unchanged, log SD 0.55 at 2 ml: UCSF-LPTDG; others "
+    "assumed",
+    "VOLATILITY_MONTHS": "assumed",
+    "OEDEMA_SD": "fitted to ln ratios of oedema in follow-up, SD 1.0 over 83 d: MU-Glioma-Post (TCIA)",
+    "OEDEMA_MONTHS": "assumed",
+    "STEROID_ENHANCEMENT": "assumed",
+    "STEROID_OEDEMA": "assumed",
+    "STEROID_SHARE": "assumed",
+    "METASTASES_MEAN_MORE": "294 metastases in 82 patients: Barone (3.6 a patient in those selected for radiosurgery)",
+    "NEW_METASTASIS_PER_MONTH": "about half of the patients have new ones a year after radiosurgery; assumed 45 %",
+    "NEW_METASTASIS_ML": "assumed",
+}
 
 
 @dataclass(frozen=True)
@@ -90,6 +141,9 @@ class Latent:
     antiangiogenic: Floats
     resection: Floats
     methylated: Bools
+    volatility: Floats
+    lesions: Ints
+    dominance: Floats
 
 
 class _Draw:
@@ -123,10 +177,10 @@ class _Draw:
         return np.asarray(self.rng.random(self.n) < self.of(table))
 
 
-def draw_latent(rng: np.random.Generator, tumour: Ints) -> Latent:
-    """Draw the latent patient for each tumour type (index into `TYPES`)."""
+def draw_latent(rng: np.random.Generator, tumour: Ints, size_scale: float = 1.0) -> Latent:
+    """Draw the latent patient for each tumour type (index into `TYPES`), volumes at presentation times `size_scale`."""
     draw = _Draw(rng, tumour)
-    presenting = np.clip(draw.around(PRESENTING_ML), 1.2, 120.0)
+    presenting = np.clip(draw.around(PRESENTING_ML), np.where(tumour == VS, 0.3, 1.2), 120.0) * size_scale
     methylated = rng.random(draw.n) < 0.42
     gbm, meningioma, metastasis = tumour == GBM, tumour == MENING, tumour == BM
     pseudo_odds = np.where(methylated, 1.35, 0.75) * gbm + ~gbm
@@ -155,6 +209,9 @@ def draw_latent(rng: np.random.Generator, tumour: Ints) -> Latent:
         antiangiogenic=draw.uniform(0.4, 0.8),
         resection=np.clip(rng.beta(*beta), 0.0, 0.995),
         methylated=methylated,
+        volatility=np.minimum(draw.around(VOLATILITY), 0.8),
+        lesions=1 + rng.poisson(METASTASES_MEAN_MORE, draw.n) * metastasis,
+        dominance=draw.uniform(0.6, 0.95),
     )
 
 
@@ -167,7 +224,9 @@ def _gompertz(draw: _Draw, gbm: Bools, meningioma: Bools) -> Floats:
     fast = np.log(2) / _months(draw.lognormal(*GBM_DOUBLING_DAYS)) / np.log(220 / 20)
     kind = draw.rng.random(draw.n)
     stable = 0.015 * draw.rng.standard_normal(draw.n)
-    yearly = np.where(kind < 0.59, draw.lognormal(0.14, 0.6), np.where(kind < 0.86, stable, -draw.lognormal(0.05, 0.5)))
+    grows, stays = MENINGIOMA_COURSES
+    shrinks = -draw.lognormal(0.05, 0.5)
+    yearly = np.where(kind < grows, draw.lognormal(0.14, 0.6), np.where(kind < grows + stays, stable, shrinks))
     return np.where(gbm, fast, np.where(meningioma, yearly / 12 / np.log(6), 0.0))
 
 
@@ -176,7 +235,10 @@ def _diameter_rate(draw: _Draw) -> Floats:
     rate = np.zeros(draw.n)
     for tumour, (median, sd) in DIAMETER_MM_PER_YEAR.items():
         rate = np.where(draw.tumour == tumour, draw.lognormal(median, sd) / 12, rate)
-    return rate
+    kind = draw.rng.random(draw.n)
+    grows, stays = SCHWANNOMA_COURSES
+    other = np.where(kind < grows + stays, 0.1 * draw.rng.standard_normal(draw.n), -draw.lognormal(0.5, 0.4)) / 12
+    return np.where((draw.tumour == VS) & (kind >= grows), other, rate)
 
 
 def measurement_sd_ln(volume_ml: Floats) -> Floats:

@@ -12,14 +12,17 @@ import numpy as np
 
 from longitudinal.treatments import KINDS, TreatmentTable, effective_end
 from training.simulate.histories_growth import GivenThisWeek
-from training.simulate.histories_parameters import ASTRO, BM, GBM, MENING, OLIGO, Bools, Floats, Ints
+from training.simulate.histories_parameters import ASTRO, BM, GBM, MENING, OLIGO, VS, Bools, Floats, Ints
 
-SURGERY, RT, CHEMO, ANTIANGIOGENIC, SRS = (KINDS.index(k) for k in ("surgery", "rt", "chemo", "antiangiogenic", "srs"))
+SURGERY, RT, CHEMO, ANTIANGIOGENIC, SRS, STEROID = (
+    KINDS.index(k) for k in ("surgery", "rt", "chemo", "antiangiogenic", "srs", "steroid")
+)
 FIRST_LINE_SLOTS = 4
 SALVAGE_ROUNDS = 2
-SLOTS = FIRST_LINE_SLOTS + 2 * SALVAGE_ROUNDS
+STEROID_SLOTS = 2
+STEROID_SLOT = FIRST_LINE_SLOTS + 2 * SALVAGE_ROUNDS
+SLOTS = STEROID_SLOT + STEROID_SLOTS
 RT_DAYS = 41
-SALVAGE_SHARE = 0.6
 _MONTH = 30.4375
 
 
@@ -56,7 +59,9 @@ class Plans:
             return np.asarray((active & np.isin(self.kind, codes)).any(axis=1))
 
         surgery = ((self.kind == SURGERY) & (self.start == day)).any(axis=1)
-        return GivenThisWeek(np.asarray(surgery), any_of(RT, SRS), any_of(CHEMO), any_of(ANTIANGIOGENIC))
+        return GivenThisWeek(
+            np.asarray(surgery), any_of(RT, SRS), any_of(CHEMO), any_of(ANTIANGIOGENIC), any_of(STEROID)
+        )
 
     def table(self, shift: Floats) -> TreatmentTable:
         """The table with days counted from `shift`, the day of each patient's first scan."""
@@ -79,6 +84,7 @@ def first_line(rng: np.random.Generator, tumour: Ints) -> Plans:
     _diffuse_glioma(plans, rng, (tumour == ASTRO) | (tumour == OLIGO))
     _meningioma(plans, rng, tumour == MENING)
     _metastasis(plans, rng, tumour == BM)
+    _schwannoma(plans, rng, tumour == VS)
     return plans
 
 
@@ -128,11 +134,31 @@ def _metastasis(plans: Plans, rng: np.random.Generator, who: Bools) -> None:
     plans.put(who & (rng.random(n) < 0.6), 3, CHEMO, begin, rng.uniform(6, 18, n) * _MONTH, begin - 14)
 
 
-def salvage(plans: Plans, rng: np.random.Generator, tumour: Ints, progressed: Bools, day: float) -> None:
-    """Decide on `day` what the patients whose measured volume has progressed get next."""
+def _schwannoma(plans: Plans, rng: np.random.Generator, who: Bools) -> None:
+    """Mostly watched; radiosurgery in a quarter, resection in one of ten."""
+    n = len(who)
+    one = np.ones(n)
+    choice, begin = rng.random(n), rng.uniform(0.5, 8, n) * _MONTH
+    plans.put(who & (choice < 0.10), 0, SURGERY, begin, one, begin - 28)
+    plans.put(who & (choice >= 0.10) & (choice < 0.35), 1, SRS, begin, one, begin - 28)
+
+
+def steroids(plans: Plans, rng: np.random.Generator, symptomatic: Bools, day: float) -> None:
+    """Decide on `day` on three to ten weeks of steroids for the patients in `symptomatic`."""
+    n = len(symptomatic)
+    used = (plans.kind[:, STEROID_SLOT:] >= 0).sum(axis=1)
+    free = symptomatic & (used < STEROID_SLOTS) & ~plans.given(day + 6).steroid
+    slot = np.minimum(STEROID_SLOT + used, SLOTS - 1)
+    plans.put(free, slot, STEROID, np.full(n, day + 6), rng.uniform(21, 70, n), np.full(n, day))
+
+
+def salvage(
+    plans: Plans, rng: np.random.Generator, tumour: Ints, progressed: Bools, day: float, share: Floats | float
+) -> None:
+    """Decide on `day` what the patients whose measured volume has progressed get next; `share` of them are treated."""
     n = len(tumour)
-    who = progressed & (plans.rounds < SALVAGE_ROUNDS) & (rng.random(n) < SALVAGE_SHARE)
-    slot = np.minimum(FIRST_LINE_SLOTS + 2 * plans.rounds, SLOTS - 2)
+    who = progressed & (plans.rounds < SALVAGE_ROUNDS) & (rng.random(n) < share)
+    slot = np.minimum(FIRST_LINE_SLOTS + 2 * plans.rounds, STEROID_SLOT - 2)
     plans.rounds += who
     choice = rng.random(n)
     start = day + rng.uniform(14, 36, n)
@@ -140,7 +166,7 @@ def salvage(plans: Plans, rng: np.random.Generator, tumour: Ints, progressed: Bo
     one = np.ones(n)
     glioma = (tumour == ASTRO) | (tumour == OLIGO)
     irradiated = np.isin(plans.kind[:, :FIRST_LINE_SLOTS], (RT, SRS)).any(axis=1)
-    gbm, meningioma, metastasis = tumour == GBM, tumour == MENING, tumour == BM
+    gbm, meningioma, metastasis = tumour == GBM, (tumour == MENING) | (tumour == VS), tumour == BM
     surgery = (gbm & (choice < 0.2)) | (meningioma & (choice < 0.3)) | (metastasis & (choice > 0.85))
     rt = (glioma & ~irradiated & (choice < 0.6)) | (meningioma & (choice >= 0.3) & (choice < 0.7))
     second = gbm & (choice >= 0.2) & (choice < 0.7)
