@@ -131,7 +131,7 @@ def accept_merged(session: Session, study: Study, who: PatientId | None) -> bool
 
     The study remembers such IDs: if the merge is unmade, it holds images of two people.
     """
-    settled = _find(session, who) if who else None
+    settled = find_record(session, who) if who else None
     if who is None or settled is None or study.patient_key is None:
         return False
     if survivor_of(session, settled) != survivor_of(session, study.patient_key):
@@ -147,13 +147,21 @@ def patient_key_of(session: Session, who: PatientId) -> str:
     return survivor_of(session, first_contact(session, who))
 
 
+def find_record(session: Session, who: PatientId) -> str | None:
+    """The record that an identifier came with, whatever it was merged into since; None where it was never met."""
+    query = select(PatientIdentifier.patient_key).where(
+        PatientIdentifier.patient_id == who.patient_id, PatientIdentifier.issuer == who.issuer
+    )
+    return session.exec(query).first()
+
+
 def first_contact(session: Session, who: PatientId) -> str:
     """The record that an identifier came with, whatever it was merged into since; made where there is none.
 
     Safe against any number of simultaneous first contacts: the unique key of `patient_identifier` decides, and whoever
     loses takes the winner's person.
     """
-    known = _find(session, who)
+    known = find_record(session, who)
     if known is None:
         patient = Patient(surrogate=secrets.token_hex(16))
         session.add(patient)
@@ -162,7 +170,7 @@ def first_contact(session: Session, who: PatientId) -> str:
         if not insert_or_ignore(session, row):
             session.delete(patient)
             session.flush()
-        known = _find(session, who)
+        known = find_record(session, who)
     if known is None:
         raise IdentityConflict("The identifier disappeared while it was being recorded.")
     return known
@@ -192,7 +200,7 @@ def survivor_of(session: Session, patient_key: str) -> str:
 
 def stated_person(session: Session, patient_id: str, issuer: str) -> str | None:
     """The record that stands for an identifier; None where it was never met."""
-    known = _find(session, PatientId(patient_id, issuer))
+    known = find_record(session, PatientId(patient_id, issuer))
     return survivor_of(session, known) if known else None
 
 
@@ -201,10 +209,3 @@ def identifiers_of(session: Session, patient_key: str) -> list[PatientId]:
     query = select(PatientIdentifier).where(PatientIdentifier.patient_key == patient_key)
     rows = session.exec(query.order_by(col(PatientIdentifier.id)))
     return [PatientId(r.patient_id, r.issuer) for r in rows]
-
-
-def _find(session: Session, who: PatientId) -> str | None:
-    query = select(PatientIdentifier.patient_key).where(
-        PatientIdentifier.patient_id == who.patient_id, PatientIdentifier.issuer == who.issuer
-    )
-    return session.exec(query).first()

@@ -10,17 +10,14 @@ from __future__ import annotations
 import structlog
 from sqlmodel import Session, select
 
-from gateway import audit
 from gateway.blobs import BlobStore, open_blobs
 from gateway.context import Gateway
 from gateway.database import insert_or_ignore, session_scope
-from gateway.errors import NotAllowed, Retriable
+from gateway.errors import Retriable
 from gateway.hl7.answers import ACCEPTED, ERROR, REJECTED, Answer, encode_answer
-from gateway.hl7.messages import MERGES, Adt, BadMessage, Header, Patient, StatedId, read_adt, read_header
-from gateway.identity import IssuerRules, PatientId, first_contact, stated_person, survivor_of
+from gateway.hl7.effects import act
+from gateway.hl7.messages import Adt, BadMessage, Header, read_adt, read_header
 from gateway.identity_tables import Hl7Message
-from gateway.instance_facts import Identity
-from gateway.merges import merge
 from gateway.quarantine import Finding, keep
 from gateway.tables import QuarantineKind
 
@@ -79,82 +76,11 @@ def _known(session: Session, header: Header) -> Hl7Message:
 
 
 def _act(gateway: Gateway, session: Session, message: Adt) -> Answer:
-    if message.header.event in MERGES:
-        merges = [pair for patient in message.patients for pair in _pairs(gateway, patient)]
-        text = " ".join(dict.fromkeys(_merge(gateway, session, message.header, *pair) for pair in merges))
-    else:
-        text = _note_update(gateway, session, message)
+    text = act(gateway, session, message)
     row = _known(session, message.header)
     row.text = text
     session.add(row)
     return Answer(ACCEPTED, text)
-
-
-def _pairs(gateway: Gateway, patient: Patient) -> list[tuple[PatientId, PatientId]]:
-    """Each prior ID of a patient with the present one that takes its place: that of the same authority, else the only
-    one there is."""
-    present = [_normalised(gateway, stated) for stated in patient.present]
-    pairs = []
-    for prior in (_normalised(gateway, stated) for stated in patient.prior):
-        same = [one for one in present if one.issuer == prior.issuer] or present
-        if len(same) != 1:
-            raise BadMessage("it is not clear which ID of PID-3 takes the place of an ID of MRG-1", code="207")
-        if same[0] == prior:
-            raise BadMessage("MRG-1 and PID-3 state the same ID", code="207")
-        pairs.append((same[0], prior))
-    return pairs
-
-
-def _normalised(gateway: Gateway, stated: StatedId) -> PatientId:
-    rules = IssuerRules.from_settings(gateway.settings.dicom, gateway.settings.identity)
-    who = rules.normalise(Identity(stated.patient_id, stated.issuer), "")
-    if who is None:
-        raise BadMessage("the assigning authority of an ID is missing or not trusted", code="207")
-    return who
-
-
-def _merge(gateway: Gateway, session: Session, header: Header, present: PatientId, prior: PatientId) -> str:
-    surviving, retired = first_contact(session, present), first_contact(session, prior)
-    if survivor_of(session, surviving) == survivor_of(session, retired):
-        return "These records are one already."
-    if not _may_act(gateway, present, prior):
-        _ask(session, surviving, retired)
-        return "This merge waits for a decision in the gateway."
-    try:
-        merge(session, surviving, retired, f"hl7:{header.sender}"[:64])
-    except NotAllowed as problem:
-        raise BadMessage(f"the merge cannot be made: {problem}", code="207") from problem
-    return "Merged."
-
-
-def _may_act(gateway: Gateway, *ids: PatientId) -> bool:
-    rules = IssuerRules.from_settings(gateway.settings.dicom, gateway.settings.identity)
-    trusted = {rules.canonical(issuer) for issuer in gateway.settings.hl7.merge_issuers}
-    return all(one.issuer and one.issuer in trusted for one in ids)
-
-
-def _ask(session: Session, surviving: str, retired: str) -> None:
-    keep(
-        session,
-        Finding(
-            QuarantineKind.PATIENT_MERGE,
-            "An HL7 message says that two records are one patient.",
-            dedup=f"{surviving}:{retired}",
-            detail={"surviving": surviving, "retired": retired},
-        ),
-    )
-
-
-def _note_update(gateway: Gateway, session: Session, message: Adt) -> str:
-    """An update changes nothing here: results state the patient as the images do. That it came is in the audit."""
-    keys = set()
-    for patient in message.patients:
-        for stated in patient.present:
-            who = _normalised(gateway, stated)
-            keys.add(stated_person(session, who.patient_id, who.issuer))
-    for key in sorted(key for key in keys if key):
-        audit.append(session, actor=f"hl7:{message.header.sender}", action="patient.update-told", subject=key)
-    return "Noted." if any(keys) else "No study of this patient is known here."
 
 
 def _refuse(gateway: Gateway, header: Header, block: bytes, problem: BadMessage) -> Answer:

@@ -18,6 +18,13 @@ MERGES = frozenset({"A40", "A47"})
 UPDATES = frozenset({"A08", "A31"})
 """Update patient, or person, information."""
 
+UNLINKS = frozenset({"A37"})
+"""Unlink patient information: two PID segments, no MRG."""
+MOVES = frozenset({"A43", "A45"})
+"""Move of an identifier, or of visits, from the patient of MRG-1 to that of PID-3; visits each with an MRG."""
+EVENTS = MERGES | UPDATES | UNLINKS | MOVES
+_WITH_MRG = MERGES | MOVES
+
 _ENCODINGS = {
     "": "utf-8",
     "ASCII": "ascii",
@@ -75,7 +82,7 @@ class StatedId:
 
 @dataclass(frozen=True, slots=True)
 class Patient:
-    """One patient of a message: the IDs of PID-3 and, where it is a merge, those of MRG-1."""
+    """One patient of a message: the IDs of PID-3 and, where the event has one, those of MRG-1."""
 
     present: tuple[StatedId, ...]
     prior: tuple[StatedId, ...] = ()
@@ -126,8 +133,8 @@ def read_adt(block: bytes) -> Adt:
         raise BadMessage("MSH-10 message control ID is missing or too long", code="101")
     if header.kind != "ADT":
         raise BadMessage("only ADT messages are taken here", "AR", "200")
-    if header.event not in MERGES | UPDATES:
-        known = ", ".join(sorted(MERGES | UPDATES))
+    if header.event not in EVENTS:
+        known = ", ".join(sorted(EVENTS))
         raise BadMessage(f"this event is not acted on here; {known} are", "AR", "201")
     return Adt(header, _digest(block), tuple(_patients(_parse(block, header), header)))
 
@@ -146,30 +153,33 @@ def _parse(block: bytes, header: Header) -> hl7.Message:
 
 
 def _patients(message: hl7.Message, header: Header) -> Iterator[Patient]:
-    """Every PID of a message, a merge with the MRG that follows it."""
-    found = 0
-    waiting: tuple[StatedId, ...] | None = None
+    """Every PID of a message; where the event has MRG segments, once for each that follows it."""
+    present: tuple[StatedId, ...] = ()
+    used = True
     for segment in message:
         name = str(segment[0])
         if name == "PID":
-            if waiting is not None and header.event in MERGES:
-                raise BadMessage("a PID segment has no MRG segment", code="100")
-            waiting, found = _ids(message, segment, 3), found + 1
-            if not waiting:
+            _require_mrg(header, used)
+            present, used = _ids(message, segment, 3), False
+            if not present:
                 raise BadMessage("PID-3 patient identifier list is empty", code="101")
-            if header.event in UPDATES:
-                yield Patient(waiting)
-        elif name == "MRG" and header.event in MERGES:
-            if waiting is None:
+            if header.event not in _WITH_MRG:
+                yield Patient(present)
+        elif name == "MRG" and header.event in _WITH_MRG:
+            if not present or (used and header.event in MERGES):
                 raise BadMessage("an MRG segment has no PID segment", code="100")
             prior = _ids(message, segment, 1)
             if not prior:
                 raise BadMessage("MRG-1 prior patient identifier list is empty", code="101")
-            yield Patient(waiting, prior)
-            waiting = None
-    if not found:
+            yield Patient(present, prior)
+            used = True
+    if not present:
         raise BadMessage("the message has no PID segment", code="100")
-    if waiting is not None and header.event in MERGES:
+    _require_mrg(header, used)
+
+
+def _require_mrg(header: Header, used: bool) -> None:
+    if header.event in _WITH_MRG and not used:
         raise BadMessage("a PID segment has no MRG segment", code="100")
 
 

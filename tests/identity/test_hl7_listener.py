@@ -150,6 +150,71 @@ def test_a_merge_that_contradicts_another_is_refused_and_kept(node: Node) -> Non
     assert message_store(gateway_of(node)).read(item.blob) == merge("THIRD^^^Hospital", OLD, "2")
 
 
+def unlink(one: str, other: str, control_id: str) -> bytes:
+    return adt("A37", control_id, f"PID|||{one}||Doe^Jane", "PV1||O", f"PID|||{other}||Roe^Jane")
+
+
+def test_an_unlink_undoes_a_merge_of_a_listed_issuer_at_once(node: Node) -> None:
+    with listening(node) as listener, Sender(listener.port) as sender:
+        sender.send(merge(NEW, OLD, "1"))
+        assert survivor(node, "OLD") == survivor(node, "NEW")
+        answer = sender.send(unlink(OLD, NEW, "2"))
+        assert (answer_of(answer), str(answer.segment("MSA")(3))) == (("AA", "2"), "Unmerged.")
+        assert survivor(node, "OLD") != survivor(node, "NEW")
+        again = sender.send(unlink(NEW, OLD, "3"))
+        assert (answer_of(again), str(again.segment("MSA")(3))) == (("AA", "3"), "These records are not one here.")
+        assert answer_of(sender.send(unlink(NEW, NEW, "4")))[0] == "AE"
+        assert answer_of(sender.send(adt("A37", "5", f"PID|||{NEW}")))[0] == "AE"
+    assert [row.action for row in node.rows(Audit)] == ["patient.merge", "patient.unmerge"]
+
+
+def test_an_unlink_of_records_that_others_join_is_for_a_person(node: Node) -> None:
+    with listening(node) as listener, Sender(listener.port) as sender:
+        sender.send(merge(NEW, OLD, "1"))
+        sender.send(merge(NEW, "THIRD^^^Hospital", "2"))
+        assert answer_of(sender.send(unlink(OLD, "THIRD^^^Hospital", "3"))) == ("AE", "3")
+    assert survivor(node, "OLD") == survivor(node, "THIRD")
+    (item,) = node.rows(Quarantine)
+    assert "by way of others" in item.reason and item.blob is not None
+
+
+def test_an_unlink_of_another_issuer_waits_for_a_person(node: Node) -> None:
+    with listening(node) as listener, Sender(listener.port) as sender:
+        sender.send(merge(NEW, OLD, "1"))
+    with listening(node, merge_issuers=["elsewhere"]) as listener, Sender(listener.port) as sender:
+        answer = sender.send(unlink(OLD, NEW, "2"))
+        assert answer_of(answer) == ("AA", "2")
+        assert "waits for a decision" in str(answer.segment("MSA")(3))
+    assert survivor(node, "OLD") == survivor(node, "NEW")
+    (item,) = node.rows(Quarantine)
+    assert "patients unmerge" in item.remedy
+
+
+@pytest.mark.parametrize("event", ["A43", "A45"])
+def test_a_move_waits_for_a_person_where_studies_are_here(node: Node, event: str) -> None:
+    segments = (f"PID|||{NEW}", f"MRG|{OLD}", "PV1||O", "MRG|ELSE^^^Hospital", "PV1||O")
+    segments = segments if event == "A45" else segments[:2]
+    with listening(node) as listener, Sender(listener.port) as sender:
+        first = sender.send(adt(event, "1", *segments))
+        assert (answer_of(first), "No study" in str(first.segment("MSA")(3))) == (("AA", "1"), True)
+        assert node.rows(Quarantine) == []
+        image = mr_image(study="1.2.840.99.5", series="1.2.840.99.5.1", number=1, patient_id="OLD", issuer="Hospital")
+        rules = ArrivalRules.from_settings(node.settings)
+        header = (str(image.SOPClassUID), image.SOPInstanceUID, ExplicitVRLittleEndian, "PACS", encoded(image))
+        Receiver(node.database, node.received, rules).take(EncodedInstance(*header))
+        answer = sender.send(adt(event, "2", *segments))
+        assert answer_of(answer) == ("AA", "2")
+        assert "waits for a decision" in str(answer.segment("MSA")(3))
+        assert answer_of(sender.send(adt(event, "3", f"PID|||{NEW}", f"MRG|{NEW}")))[0] == "AE"
+    waiting, refused = sorted(node.rows(Quarantine), key=lambda item: item.blob is not None)
+    assert "studies move" in waiting.remedy and "OLD" not in waiting.reason
+    assert waiting.detail == {"from": survivor(node, "OLD"), "to": survivor(node, "NEW")}
+    assert "state the same ID" in refused.reason
+    with session_scope(node.database) as session:
+        rules = ArrivalRules.from_settings(node.settings)
+        resolve(session, waiting.quarantine_key, Decision(Action.DISCARD, "user-1"), node.received, rules)
+
+
 def test_an_update_is_noted_in_the_audit_and_changes_nothing(node: Node) -> None:
     key = survivor(node, "NEW")
     with listening(node) as listener, Sender(listener.port) as sender:
