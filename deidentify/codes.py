@@ -111,12 +111,15 @@ def _exists(value: str, scheme: str, identifiers: Collection[str]) -> bool:
     if text.names_subject(value, identifiers) or scheme == "DCM":
         return False
     if scheme == "SCT":
-        return _has_check_digit(value)
+        return _is_concept_id(value)
     return scheme != "UCUM" or _is_unit(value)
 
 
-def _has_check_digit(number: str) -> bool:
-    """Verhoeff's check digit, which every SNOMED CT identifier ends with (SNOMED CT Technical Guide 5.5)."""
+def _is_concept_id(number: str) -> bool:
+    """Whether a number is a SNOMED CT concept identifier: partition 00 or 10 before Verhoeff's check digit (SNOMED CT
+    Release File Specifications, SCTID)."""
+    if number[-3:-1] not in ("00", "10"):
+        return False
     check = 0
     for position, digit in enumerate(reversed(number)):
         check = int(_VERHOEFF[check][int(_PERMUTED[position % 8][int(digit)])])

@@ -6,12 +6,13 @@ import datetime as dt
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import pairwise
 
 from deidentify.charsets import encodings_of
 from deidentify.subject import UMLAUTS, fold, significant_words
 
+PRINTABLE = re.compile(rb"[\x20-\x7e]{4,}")
 SHORTEST = 5
 """Bytes: a four-letter word is found by chance in names of the standard itself."""
 
@@ -23,6 +24,16 @@ class Needles:
 
     anywhere: tuple[bytes, ...]
     in_text: frozenset[str]
+
+    @cached_property
+    def printable(self) -> tuple[bytes, ...]:
+        """Those of `anywhere` that are printable ASCII throughout."""
+        return tuple(needle for needle in self.anywhere if PRINTABLE.fullmatch(needle))
+
+    @cached_property
+    def others(self) -> tuple[bytes, ...]:
+        """Those of `anywhere` with bytes beyond."""
+        return tuple(needle for needle in self.anywhere if not PRINTABLE.fullmatch(needle))
 
 
 @lru_cache(maxsize=256)

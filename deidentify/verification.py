@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator
+from functools import cache
 from io import BytesIO
 
 import pydicom
@@ -16,8 +17,9 @@ from pydicom.tag import BaseTag
 from deidentify import stamp, text
 from deidentify.elements import tags_of, text_of
 from deidentify.findings import Finding, FindingCode
-from deidentify.needles import SHORTEST, Needles, needles_for
+from deidentify.needles import PRINTABLE, SHORTEST, Needles, needles_for
 from deidentify.parsing import PARSER_ERRORS
+from deidentify.private import safe_elements
 from deidentify.quiet import quiet
 from deidentify.residue import residue
 from deidentify.subject import Subject, fold
@@ -88,8 +90,10 @@ def _end(ds: Dataset, data: bytes) -> int:
 def identifier_findings(data: bytes, needles: Needles) -> Iterator[Finding]:
     """Needles that stand in the bytes as a word, apart from the texts that every object carries."""
     haystack = data.lower()
-    wanted = needles.anywhere if len(needles.anywhere) < _MANY else _plausible(needles.anywhere, haystack)
-    hits = [needle for needle in wanted if needle in haystack]
+    # A needle of printable bytes can only stand in a run of them, and pixels hold few: one pass for all needles.
+    runs = b"\0".join(PRINTABLE.findall(haystack))
+    hits = [needle for needle in _wanted(needles.printable, runs) if needle in runs]
+    hits += [needle for needle in _wanted(needles.others, haystack) if needle in haystack]
     if not hits:
         return
     for constant in _CONSTANTS:
@@ -98,6 +102,10 @@ def identifier_findings(data: bytes, needles: Needles) -> Iterator[Finding]:
         offset = _find_word(haystack, needle)
         if offset >= 0:
             yield Finding(FindingCode.IDENTIFIER, f"offset {offset}", "an identifier of the patient or of the staff")
+
+
+def _wanted(needles: tuple[bytes, ...], haystack: bytes) -> Collection[bytes]:
+    return needles if len(needles) < _MANY else _plausible(needles, haystack)
 
 
 def _plausible(needles: Collection[bytes], haystack: bytes) -> list[bytes]:
@@ -140,9 +148,15 @@ def _name(tag: BaseTag) -> str:
     return f"({tag.group:04X},{tag.element:04X})"
 
 
+@cache
+def _creators() -> frozenset[str]:
+    """Names of the private blocks that may stay: constants of the makers, whatever words they hold."""
+    return frozenset(creator for creator, _, _ in safe_elements())
+
+
 def _text_findings(ds: Dataset, words: frozenset[str], path: str) -> Iterator[Finding]:
     for where, value in text_elements(ds, path):
-        if where.startswith(_STAMP):
+        if where.startswith(_STAMP) or value in _creators():
             continue
         if not value.isascii():
             yield Finding(FindingCode.FOREIGN_TEXT, where, "text beyond ASCII, which no cleaned text has")

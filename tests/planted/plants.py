@@ -54,6 +54,7 @@ class Planter:
 
     def date(self) -> dt.date:
         """A day long ago, so that no shifted study date can equal it by chance."""
+        self._used.add("1900-01-01")  # what stands in place of a birth date
         text = self._unique(lambda: dt.date(1801, 1, 1) + dt.timedelta(self.random.randrange(60000)))
         return dt.date.fromisoformat(text)
 
