@@ -2,7 +2,7 @@
 
 - A40, A47: the ID of MRG-1 is one with that of PID-3: merged.
 - A37: two records are not one after all: unmerged.
-- A43, A45: something of the patient of MRG-1 (an identifier, a visit) is that of PID-3. Images do not reliably say which
+- A43, A45: an identifier or a visit of the patient of MRG-1 is that of PID-3. Images do not reliably say which
   studies those are, so a person moves them.
 - A08, A31: noted; results state the patient as the images do.
 """
