@@ -6,6 +6,7 @@ Started by `gateway.receive_pool` as `python -m gateway.receive_process DESCRIPT
 from __future__ import annotations
 
 import gc
+import itertools
 import os
 import signal
 import socket
@@ -25,12 +26,15 @@ from gateway.logs import configure_logging
 from gateway.receive_messages import CLOSED, ENDED, FINISH, SERVE, STOPPED, STORED, hear, say, stored_values
 from gateway.settings import Settings
 
+_COLLECT_EVERY = 50
+
 
 class _Line:
     """The way to the index in the receiver."""
 
     def __init__(self, receiver: socket.socket) -> None:
         self._receiver = receiver
+        self._closed = itertools.count(1)
         self.stopped = False
 
     def stored(self, file: InboxFile, carrier: Carrier) -> None:
@@ -43,6 +47,10 @@ class _Line:
         say(self._receiver, ENDED, {"key": carrier.key, "source_ae": carrier.source_ae}, released)
 
     def closed(self) -> None:
+        # An ended association is a cycle of few objects that may hold megabytes: the number of objects that starts the
+        # search for garbage by itself is reached too late.
+        if next(self._closed) % _COLLECT_EVERY == 0:
+            gc.collect()
         with suppress(OSError):  # the receiver is gone, and this process ends
             say(self._receiver, CLOSED)
 

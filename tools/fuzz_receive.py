@@ -28,10 +28,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--cases", type=int, default=10_000)
     parser.add_argument("--first", type=int, default=0, help="number of the first case")
     parser.add_argument("--seconds", type=float, help="begin no case after so long")
+    parser.add_argument("--processes", type=int, default=0, help="receiving processes of the connections layer")
     parser.add_argument("--only", type=int, help="repeat the case of this number")
     given = parser.parse_args(arguments)
     numbers = range(given.first, given.first + given.cases) if given.only is None else [given.only]
-    ledger = importlib.import_module(_LAYERS[given.layer]).run(given.seed, _until(given.seconds, numbers))
+    options = {"processes": given.processes} if given.layer == "connections" else {}
+    ledger = importlib.import_module(_LAYERS[given.layer]).run(given.seed, _until(given.seconds, numbers), **options)
     sys.stdout.write(ledger.report() + "\n")
     return 1 if ledger.findings else 0
 

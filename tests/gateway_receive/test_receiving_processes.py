@@ -17,6 +17,8 @@ from gateway.inbox import Inbox
 from gateway.part10 import EncodedInstance
 from gateway.process_tables import OpenAssociation
 from gateway.tables import Instance, Study
+from tools.fuzzing.ledger import rss_kb
+from tools.fuzzing.receiver_under_test import Client
 
 STUDY = "1.2.826.0.1.3680043.10.21"
 CONTEXTS = [(MRImageStorage, ExplicitVRLittleEndian)]
@@ -110,3 +112,20 @@ def test_what_a_dead_process_left_is_indexed_while_others_go_on_sending(node: No
             return left.SOPInstanceUID in {row.sop_instance_uid for row in node.rows(Instance)}
 
         wait_until(found)
+
+
+def test_ended_associations_leave_no_memory_behind(tmp_path: Path) -> None:
+    node, content = make_node(tmp_path / "data", dicom={"processes": 1}), encoded(mr_study(STUDY)[0])
+    with node.listening() as scp:
+        (serving,) = children()
+
+        def serve(associations: int) -> int:
+            for number in range(associations):
+                with Client(scp.port) as client:
+                    client.associate()
+                    client.store(number, "1.2.3", content, 16000)
+            wait_until(lambda: scp.open_associations == 0)
+            return rss_kb(serving)
+
+        before = serve(100)
+        assert serve(300) - before < 16 * 1024

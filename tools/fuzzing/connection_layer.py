@@ -46,10 +46,10 @@ _CONTEXTS = [
 ]
 
 
-def run(seed: int, numbers: Iterable[int]) -> Ledger:
-    """Try the cases with these numbers."""
+def run(seed: int, numbers: Iterable[int], processes: int = 0) -> Ledger:
+    """Try the cases with these numbers on a receiver with so many receiving processes."""
     ledger, folder = Ledger(LAYER, seed), Path(tempfile.mkdtemp(prefix="fuzz-"))
-    receiver = ReceiverUnderTest(folder)
+    receiver = ReceiverUnderTest(folder, processes)
     witness = Witness(receiver, seed)
     try:
         with ledger.watching():

@@ -43,15 +43,16 @@ TIMEOUT_S = 10.0
 
 
 class ReceiverUnderTest:
-    """Runs `tests/gateway_receive/receiver_process.py` on a folder; `log` is what it says on standard error."""
+    """Runs `tests/gateway_receive/receiver_process.py` on a folder; `log` is what it says on standard error.
+    `processes` serve the connections, 0 for threads of the receiver."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.log = folder, folder / "stderr"
+    def __init__(self, folder: Path, processes: int = 0) -> None:
+        self.folder, self.log, self.processes = folder, folder / "stderr", processes
         self.url = f"sqlite:///{folder / 'fuzz.db'}"
         self.start()
 
     def start(self) -> None:
-        command = [sys.executable, str(_PROGRAM), str(self.folder / "data"), self.url, "600", "0"]
+        command = [sys.executable, str(_PROGRAM), str(self.folder / "data"), self.url, "600", str(self.processes)]
         environment = {**os.environ, "PYTHONPATH": str(_ROOT), "OMP_NUM_THREADS": "1"}
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
@@ -72,9 +73,16 @@ class ReceiverUnderTest:
         return self.process.poll() is None
 
     def costs(self) -> tuple[int, int, int]:
-        """Resident memory (kB), open descriptors, threads."""
-        own = Path(f"/proc/{self.process.pid}")
-        return rss_kb(self.process.pid), len(list((own / "fd").iterdir())), len(list((own / "task").iterdir()))
+        """Resident memory (kB), open descriptors, threads; of all its processes together."""
+        pid = self.process.pid
+        served_by = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        if len(served_by) != self.processes:
+            raise RuntimeError(f"{len(served_by)} of {self.processes} receiving processes are there")
+        all_of_them = [str(pid), *served_by]
+        descriptors, threads = (
+            sum(len(list(Path(f"/proc/{one}/{what}").iterdir())) for one in all_of_them) for what in ("fd", "task")
+        )
+        return sum(map(rss_kb, all_of_them)), descriptors, threads
 
     def echo_s(self) -> float:
         """Seconds from connecting to the answer of a C-ECHO on a new association.
