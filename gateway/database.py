@@ -20,6 +20,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlmodel import Session
 
 from gateway import archive_tables as _archive_tables  # noqa: F401 - its rows belong to the schema
+from gateway import clinical_tables as _clinical_tables  # noqa: F401 - its rows belong to the schema
+from gateway import export_tables as _export_tables  # noqa: F401 - its rows belong to the schema
 from gateway import identity_tables as _identity_tables  # noqa: F401 - its rows belong to the schema
 from gateway import process_tables as _process_tables  # noqa: F401 - its rows belong to the schema
 from gateway import retention_tables as _retention_tables  # noqa: F401 - its rows belong to the schema

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from gateway import audit
+from typing import Any
+
+from gateway import audit, clinical_facts
 from gateway.arrivals import ArrivalRules
 from gateway.completion import complete_study, hold_study
 from gateway.context import Gateway
@@ -11,8 +13,10 @@ from gateway.database import session_scope
 from gateway.errors import NotAllowed, NotFound
 from gateway.identity import survivor_of
 from gateway.overview import find_study
+from gateway.ownership import family_of
 from gateway.quarantine import show
 from gateway.quarantine_decisions import Decision, resolve
+from gateway.release_ledger import Recall, withdraw
 from gateway.stages.refolding import refold
 from gateway.tables import Outbox, Patient, Study, StudyState
 from longitudinal.types import TumourType
@@ -63,8 +67,11 @@ def replay_study(gateway: Gateway, key_or_uid: str, actor: str) -> str:
     return f"Study {study_key} goes its whole way again as revision {study.revision}."
 
 
-def opt_out(gateway: Gateway, patient_key: str, actor: str, out: bool = True) -> None:
-    """Keep a patient's history out of every future export, or let it in again."""
+def opt_out(gateway: Gateway, patient_key: str, actor: str, out: bool = True) -> list[Recall]:
+    """Keep a patient's history out of every future export, or let it in again.
+
+    Returns the past releases that hold the person: they are to be recalled, and one without the person is queued.
+    """
     with session_scope(gateway.database) as session:
         patient = session.get(Patient, patient_key)
         if patient is None:
@@ -72,6 +79,8 @@ def opt_out(gateway: Gateway, patient_key: str, actor: str, out: bool = True) ->
         patient.opted_out = out
         session.add(patient)
         audit.append(session, actor=actor, action="patient.opt-out" if out else "patient.opt-in", subject=patient_key)
+        session.flush()
+        return withdraw(session, [p.patient_key for p in family_of(session, patient_key)], actor) if out else []
 
 
 def set_tumour_type(gateway: Gateway, patient_key: str, kind: TumourType, actor: str) -> None:
@@ -87,6 +96,31 @@ def set_tumour_type(gateway: Gateway, patient_key: str, kind: TumourType, actor:
             session, actor=actor, action="patient.tumour-type", subject=patient_key, detail={"type": kind.value}
         )
         refold(session, survivor_of(session, patient_key), changed=None)
+
+
+def add_treatment(gateway: Gateway, patient_key: str, values: dict[str, Any], actor: str) -> str:
+    """State a treatment of a patient; returns its key (see `clinical_facts.add_treatment`)."""
+    with session_scope(gateway.database) as session:
+        key = clinical_facts.add_treatment(session, patient_key, values, actor)
+        refold(session, patient_key, changed=None)
+    return key
+
+
+def take_back_treatment(gateway: Gateway, treatment_key: str, actor: str) -> None:
+    """Take back a treatment that was stated wrongly.
+
+    Raises:
+        NotFound: when there is none of this key.
+    """
+    with session_scope(gateway.database) as session:
+        refold(session, survivor_of(session, clinical_facts.take_back_treatment(session, treatment_key, actor)), None)
+
+
+def state_facts(gateway: Gateway, patient_key: str, values: dict[str, Any], actor: str) -> None:
+    """State tumour markers of a patient (see `clinical_facts.state_facts`)."""
+    with session_scope(gateway.database) as session:
+        clinical_facts.state_facts(session, patient_key, values, actor)
+        refold(session, patient_key, changed=None)
 
 
 def resolve_item(gateway: Gateway, quarantine_key: str, decision: Decision) -> None:

@@ -5,10 +5,12 @@ Study Instance UIDs are shown (an operator looks a study up by them); names and 
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from sqlmodel import Session, col, func, select
 
+from gateway.clinical_facts import list_treatments, stated_of
 from gateway.errors import NotFound
 from gateway.object_names import BUNDLE, FORECAST, REPORT, SEG
 from gateway.ownership import opted_out
@@ -227,6 +229,8 @@ def show_patient(session: Session, patient_key: str) -> dict[str, Any]:
     return {
         "patient_key": patient_key,
         "tumour_type": patient.tumour_type,
+        "treatments": list_treatments(session, patient_key) if patient.merged_into is None else [],
+        "facts": asdict(stated_of(session, patient_key).facts),
         "opted_out": opted_out(session, patient_key),
         "merged_into": patient.merged_into,
         "merged": sorted(session.exec(select(Patient.patient_key).where(Patient.merged_into == patient_key)).all()),

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 
 from sqlmodel import Session, col, select
 
+from gateway.clinical_facts import Stated, stated_of
 from gateway.errors import NotFound
 from gateway.lesion_names import names_of
 from gateway.ownership import family_of
 from gateway.tables import Measurement, Patient, Study, TimePoint
 from gateway.values import measurement_from_json
 from longitudinal.patient_history import HistoryContext, ScanProvenance
+from longitudinal.rano_reading import baseline_resets
 from longitudinal.record import ObservedTimePoint, Record, build_record
 from longitudinal.types import LesionMeasurement, TumourType
 
@@ -25,6 +27,7 @@ class PatientRecord:
     record: Record
     rows: Sequence[tuple[TimePoint, Study]]
     tumour_type: TumourType
+    stated: Stated
 
     def study_key_of(self, study_instance_uid: str) -> str:
         return next(s.study_key for _, s in self.rows if s.study_instance_uid == study_instance_uid)
@@ -43,7 +46,13 @@ class PatientRecord:
             )
             for row, study in self.rows
         }
-        return HistoryContext(pid=pid, tumour_type=self.tumour_type, provenance=provenance)
+        return HistoryContext(
+            pid=pid,
+            tumour_type=self.tumour_type,
+            treatments=self.stated.treatments,
+            facts=self.stated.facts,
+            provenance=provenance,
+        )
 
 
 def tumour_type(session: Session, patient: Patient) -> TumourType:
@@ -81,9 +90,11 @@ def read_patient_record(session: Session, patient_key: str) -> PatientRecord:
         for row, study in rows
     ]
     kind = tumour_type(session, patient)
-    record = build_record(observed, kind.target, tracking_ids=names)
+    stated = stated_of(session, patient_key)
+    resets = baseline_resets(stated.treatments, kind)
+    record = build_record(observed, kind.target, resets, tracking_ids=names)
     by_uid = {study.study_instance_uid: (row, study) for row, study in rows}
-    return PatientRecord(patient, record, [by_uid[p.study_instance_uid] for p in record.time_points], kind)
+    return PatientRecord(patient, record, [by_uid[p.study_instance_uid] for p in record.time_points], kind, stated)
 
 
 def _measured(session: Session, row: TimePoint) -> Mapping[tuple[int | None, str], LesionMeasurement]:

@@ -10,6 +10,7 @@ from gateway.errors import NotFound
 from gateway.records import PatientRecord, read_patient_record
 from gateway.tables import Analysis, ForecastRow, Study, TimePoint
 from gateway.values import forecast_from_json, identity_from_json
+from longitudinal.rano_reading import reading_notes
 from longitudinal.record import RecordedTimePoint
 from longitudinal.types import LesionResult, StudyResult
 
@@ -61,7 +62,14 @@ def read_result(session: Session, study_key: str, revision: int) -> StudyResult:
         forecast=forecast_from_json(forecast.value) if forecast else None,
         segmentation=identity_from_json(at.analysis.backend),
         preliminary=at.row.preliminary,
-        warnings=tuple(at.analysis.notes),
+        warnings=(*at.analysis.notes, *_reading_notes(at)),
+    )
+
+
+def _reading_notes(at: StudyInRecord) -> list[str]:
+    points = at.patient.record.time_points
+    return reading_notes(
+        at.patient.record, points.index(at.point), at.patient.tumour_type, at.patient.stated.treatments
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -46,7 +47,8 @@ def result_to_json(value: StudyResult) -> dict[str, Any]:
     return dict(_RESULT.dump_python(value, mode="json"))
 
 
-def fold_digest(point: RecordedTimePoint) -> str:
-    """Hash of everything that the record says of a time point: another value means that its results changed."""
-    plain = _RECORDED.dump_python(point, mode="json")
+def fold_digest(point: RecordedTimePoint, known: Mapping[str, Any]) -> str:
+    """Hash of everything that the record says of a time point, and of what was `known` beside the images on that day:
+    another value means that its results changed."""
+    plain = _RECORDED.dump_python(point, mode="json") | ({"known": known} if known else {})
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()

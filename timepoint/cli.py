@@ -9,12 +9,14 @@ import typer
 
 from timepoint import __version__
 from timepoint.commands import (
+    clinical,
     demo,
     identity,
     maintenance,
     models,
     priors,
     records,
+    releases,
     service,
     storage,
     study_rules,
@@ -67,6 +69,7 @@ for _group, _name in (
     (records.patients, "patients"),
     (records.quarantine, "quarantine"),
     (priors.priors, "priors"),
+    (releases.releases, "releases"),
     (records.jobs, "jobs"),
     (tools.simulate, "simulate"),
     (models.models, "models"),
@@ -77,6 +80,7 @@ for _group, _name in (
     app.add_typer(_group, name=_name)
 
 identity.add_to(records.patients, records.studies)
+clinical.add_to(records.patients)
 
 
 def main() -> None:

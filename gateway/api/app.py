@@ -9,6 +9,7 @@ from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
 
 from gateway.api.access import Gatekeeper, from_another_site
+from gateway.api.clinical_routes import router as clinical_router
 from gateway.api.events import router as events_router
 from gateway.api.identity_routes import router as identity_router
 from gateway.api.metrics import render_metrics
@@ -57,6 +58,7 @@ def create_app(gateway: Gateway, queue: JobQueue) -> FastAPI:
     app.state.rate_limit = RateLimit(gateway.settings.web.requests_per_minute)
     app.include_router(router)
     app.include_router(identity_router)
+    app.include_router(clinical_router)
     app.include_router(priors_router)
     app.include_router(viewing_router)
     app.include_router(session_router)

@@ -1,6 +1,7 @@
 """Refold: what one study changes in the record of its patient is published again for the others.
 
-A back-filled scan can be a new baseline or nadir; a stated tumour type changes the region that is followed. The
+A back-filled scan can be a new baseline or nadir; a stated tumour type changes the region that is followed, a
+stated treatment where the baseline begins and what a forecast may know. The
 digest of what the record says of each time point tells whose results changed.
 """
 
@@ -23,7 +24,7 @@ def refold(session: Session, patient_key: str, changed: str | None) -> list[str]
     patient = read_patient_record(session, patient_key)
     again = []
     for point, (row, study) in zip(patient.record.time_points, patient.rows, strict=True):
-        digest = fold_digest(point)
+        digest = fold_digest(point, patient.stated.known_on(point.context.acquired))
         if row.detail.get("fold_digest") == digest:
             continue
         row.detail = {**row.detail, "fold_digest": digest}
