@@ -178,6 +178,15 @@ class Schedule(Section):
     housekeeping: str = "30 3 * * *"
 
 
+class Export(Section):
+    """What of the histories leaves: fewest patients that share what describes them (fewer leave nothing), days that
+    times and millilitres that volumes are rounded to."""
+
+    k: int = Field(default=5, ge=1)
+    interval_days: int = Field(default=14, ge=1)
+    volume_step_ml: float = Field(default=0.1, gt=0)
+
+
 class WebAuth(Section):
     """Who may use the web application; `none` is accepted on loopback only.
 
@@ -230,6 +239,7 @@ class Settings(BaseSettings):
     database: Database = Database()
     engine: Engine = Engine()
     deidentify: Deidentify = Deidentify()
+    export: Export = Export()
     inference: Inference = Inference()
     forecast: Forecast = Forecast()
     destinations: tuple[Destination, ...] = ()

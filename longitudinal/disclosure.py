@@ -123,7 +123,7 @@ def _coarse_patient(
     followed_anew = fields["tumour_type"].target is not patient.tumour_type.target
     targets = [_whole(scan) if followed_anew else scan.target_cc for scan in patient.scans]
     days = [_round(scan.t, interval_days) for scan in patient.scans]
-    features = _features(patient, targets, days, treatments)
+    features = features_again(patient.scans, targets, days, treatments)
     scans = tuple(
         Scan(
             **{
@@ -154,13 +154,13 @@ def _coarse_treatment(treatment: Treatment, interval_days: int, agents: set[str]
     )
 
 
-def _features(
-    patient: Patient, targets: Sequence[float], days: Sequence[int], treatments: Sequence[Treatment]
+def features_again(
+    scans: Sequence[Scan], targets: Sequence[float], days: Sequence[int], treatments: Sequence[Treatment]
 ) -> list[tuple[float, ...]]:
-    """The features again, since they hold the times that were rounded."""
-    old = np.array([scan.features for scan in patient.scans])
+    """The features of scans whose times or volumes were rounded; diameter and sphericity are taken as they stand."""
+    old = np.array([scan.features for scan in scans])
     day = np.array([days], dtype=np.float64)
-    volumes = [scan.volume_cc for scan in patient.scans]
+    volumes = [scan.volume_cc for scan in scans]
     quantities = ScanQuantities(
         target_ml=np.array([targets]),
         enhancing_ml=np.array([[v.enhancing for v in volumes]]),

@@ -28,6 +28,7 @@ from gateway.export import export_histories
 from gateway.overview import is_settled, summarise_study
 from gateway.settings import load_settings
 from gateway.tables import Study
+from longitudinal.release import ReleaseRules
 from longitudinal.types import Region
 from timepoint import __version__
 from timepoint.small_pacs import SmallPacs, running_small_pacs
@@ -128,7 +129,8 @@ def run_demonstration(
     _await_settled(gateway, list(studies), site, report)
     seconds["settle"] = time.monotonic() - started
     started = time.monotonic()
-    export_histories(gateway, out / "export")
+    # Simulated patients need not hide; those of a folder of one's own do.
+    export_histories(gateway, out / "export", rules=ReleaseRules(k=1) if truth else None)
     seconds["export"] = time.monotonic() - started
     entries, stages = _summaries(gateway, list(studies), truth)
     gateway.database.dispose()

@@ -13,11 +13,13 @@ from peers.simulated import SimulatedStudies
 from peers.validators import dicom_errors
 
 from gateway.errors import NotAllowed, NotFound
-from gateway.export import export_histories
+from gateway.export import check_folder, export_histories
 from gateway.identity_tables import PatientMerge, Rehoming
 from gateway.merges import merge, move_study, unmerge
 from gateway.object_names import BUNDLE, REJECTION, REPORT, SEG
+from gateway.operations import opt_out
 from gateway.tables import Audit, Delivery, Patient, Study, StudyState
+from longitudinal.release import ReleaseRules
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -106,16 +108,23 @@ def test_exports_hold_the_merged_patient_once_and_consent_is_the_persons(hospita
     a, b = hospital.patient("A"), hospital.patient("B")
     hospital.act(merge, a, b, "user-1")
     settle(hospital)
-    assert export_histories(hospital.gateway, tmp_path / "one").counts == {"patients": 1, "scans": 3}
+    alone = ReleaseRules(k=1)
+    assert export_histories(hospital.gateway, tmp_path / "one", rules=alone).counts == {"patients": 1, "scans": 3}
 
-    def opt_out(session: Any) -> None:
-        session.get_one(Patient, b).opted_out = True
-
-    hospital.act(opt_out)
-    assert export_histories(hospital.gateway, tmp_path / "two").counts["patients"] == 0
+    export_histories(hospital.gateway, tmp_path / "again", rules=alone)
+    histories = [(tmp_path / name / "patient_histories.json").read_bytes() for name in ("one", "again")]
+    assert histories[0] == histories[1]
+    recalled = opt_out(hospital.gateway, b, "user-1")
+    assert [len(r.pids) for r in recalled] == [1, 1]
+    assert all(pid.encode() in histories[0] for r in recalled for pid in r.pids)
+    assert export_histories(hospital.gateway, tmp_path / "two", rules=alone).counts["patients"] == 0
+    manifest = json.loads((tmp_path / "two" / "manifest.json").read_text())
+    assert [r["pids"] for r in manifest["recalls"]] == [list(r.pids) for r in recalled]
+    assert [check_folder(tmp_path / name) for name in ("one", "again", "two")] == [[], [], []]
+    assert export_histories(hospital.gateway, tmp_path / "usual").counts["patients"] == 0, "one patient is not five"
     hospital.act(unmerge, b, "user-1")
     settle(hospital)
-    assert export_histories(hospital.gateway, tmp_path / "three").counts == {"patients": 1, "scans": 2}
+    assert export_histories(hospital.gateway, tmp_path / "three", rules=alone).counts == {"patients": 1, "scans": 2}
 
 
 def test_unmerge_restores_both_records_exactly(hospital: Hospital, one_person: SimulatedStudies) -> None:

@@ -24,6 +24,7 @@ jobs = typer.Typer(help="Jobs of the workflow engine.", no_args_is_help=True)
 
 StudyArgument = Annotated[str, typer.Argument(metavar="STUDY", help="Study key or Study Instance UID.")]
 PatientArgument = Annotated[str, typer.Argument(metavar="PATIENT", help="Patient key.")]
+_RECALLS = ("ledger id", "sha256", "ids to delete")
 _STUDY_COLUMNS = ("study_key", "patient_key", "acquired", "state", "revision", "instances", "reason")
 
 
@@ -151,12 +152,15 @@ def opt_out(
     config: ConfigOption = None,
     undo: Annotated[bool, typer.Option("--undo", help="Let the patient into exports again.")] = False,
 ) -> None:
-    """Keep a patient's history out of every future export."""
+    """Keep a patient's history out of every future export, and tell which past ones are to be recalled."""
     gateway = gateway_from(config)
     from gateway.operations import opt_out as act
 
-    act(gateway, patient, actor(), out=not undo)
+    recalled = act(gateway, patient, actor(), out=not undo)
     typer.echo("Opted in again." if undo else "Opted out of every future export.")
+    if recalled:
+        show_releases = [[r.export_key, r.sha256, ", ".join(r.pids)] for r in recalled]
+        show_table("Releases to recall; one without the patient is queued", _RECALLS, show_releases)
 
 
 @patients.command("set-type")
