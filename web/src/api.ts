@@ -1,85 +1,39 @@
-/** The parts of the API that these pages read; keys as `/api/openapi.json` has them. */
+/** The typed way to the API. Paths and parameters are checked against the gateway's own OpenAPI document
+ * (`generated/openapi.d.ts`, made from `openapi.json` by `npm run api`); `shapes.ts` says what comes back. */
 
-export type Region = "whole" | "core" | "enhancing" | "oedema";
+import type { paths } from "./generated/openapi";
+import type { Answers } from "./shapes";
 
-export interface StudyLine {
-  study_key: string;
-  patient_key: string | null;
-  acquired: string | null;
-  state: string;
-  revision: number;
-  reason: string;
-  instances: number;
-}
+export * from "./shapes";
 
-export interface PatientLine {
-  patient_key: string;
-  tumour_type: string | null;
-  time_points: number;
-  first: string | null;
-  last: string | null;
-}
+type Method = "get" | "post" | "delete";
+type WithPrefix<M extends Method> = {
+  [P in keyof paths]: P extends `/api/v1/${infer Rest}` ? (paths[P] extends Record<M, object> ? Rest : never) : never;
+}[keyof paths];
 
-export interface QuarantineItem {
-  key: string;
-  kind: string;
-  study_key: string | null;
-  reason: string;
-  remedy: string;
-  since: string;
-  actions: string[];
-}
+/** The API's paths below `/api/v1/`, parameters in braces. */
+export type GetPath = WithPrefix<"get">;
+export type PostPath = WithPrefix<"post">;
 
-export interface Change {
-  reference: "baseline" | "nadir" | "previous";
-  absolute_ml: number;
-  relative: number | null;
-  reliable: boolean;
-}
+type Operation<P extends string, M extends Method> = `/api/v1/${P}` extends infer Full
+  ? Full extends keyof paths
+    ? paths[Full] extends Record<M, infer O>
+      ? O
+      : never
+    : never
+  : never;
+type Part<O, Name extends "path" | "query"> = O extends { parameters: infer All }
+  ? Name extends keyof All
+    ? [NonNullable<All[Name]>] extends [never]
+      ? Record<never, never>
+      : NonNullable<All[Name]>
+    : Record<never, never>
+  : Record<never, never>;
 
-export interface Lesion {
-  tracking_uid: string;
-  tracking_id: string;
-  measurement: { volumes_ml: Record<Region, number> } | null;
-  changes: Change[];
-  response: string;
-  is_new: boolean;
-}
+/** All parameters of an operation, those in the path and those of the query, as one object. */
+export type Parameters<P extends string, M extends Method> = Part<Operation<P, M>, "path"> & Part<Operation<P, M>, "query">;
 
-export interface ForecastPoint {
-  horizon_days: number;
-  median_ml: number;
-  lower_ml: number;
-  upper_ml: number;
-  coverage: number;
-}
-
-export interface Result {
-  revision: number;
-  timepoint: { order: number; acquired: string; days_from_baseline: number; is_baseline: boolean; is_nadir: boolean };
-  lesions: Lesion[];
-  response: string;
-  target: Region;
-  forecast: { points: ForecastPoint[]; abstained: string | null; model: { name: string; version: string } } | null;
-  segmentation: { name: string; version: string };
-  preliminary: boolean;
-  warnings: string[];
-}
-
-export interface History {
-  patient_key: string;
-  tumour_type: string | null;
-  studies: { study_key: string; state: string; result: Result | null }[];
-}
-
-export interface Study extends StudyLine {
-  evidence: Record<string, unknown>;
-  deliveries: { destination: string; object: string; revision: number; state: string; attempts: number; error: string }[];
-  quarantine: { key: string; reason: string; remedy: string }[];
-  result: Result | null;
-}
-
-const TOKEN = "timepoint-token";
+type Plain = Record<string, string | number | boolean | null | undefined>;
 
 /** An answer that is not a success: its status and the sentence of the problem document. */
 export class ApiError extends Error {
@@ -91,27 +45,59 @@ export class ApiError extends Error {
   }
 }
 
-/** Keep the token for this tab only. */
-export function signIn(token: string): void {
-  sessionStorage.setItem(TOKEN, token);
+let csrf = "";
+
+/** What the session's changes have to carry; told at sign-in. */
+export function useCsrf(value: string): void {
+  csrf = value;
 }
 
+/** The address of an operation. */
+export function address<P extends GetPath | PostPath>(path: P, parameters: Parameters<P, "get"> | Parameters<P, "post">): string {
+  const left: Plain = { ...(parameters as Plain) };
+  const filled = path.replace(/\{(\w+)\}/g, (_all, name: string) => {
+    const value = String(left[name]);
+    delete left[name];
+    return encodeURIComponent(value);
+  });
+  const query = Object.entries(left).filter(([, value]) => value !== null && value !== undefined && value !== "");
+  const text = new URLSearchParams(query.map(([key, value]) => [key, String(value)])).toString();
+  return `/api/v1/${filled}${text ? `?${text}` : ""}`;
+}
+
+/** Read JSON; the path says what comes back. */
+export async function read<P extends GetPath & keyof Answers>(path: P, parameters: Parameters<P, "get">): Promise<Answers[P]> {
+  return (await ask("GET", address(path, parameters))).json() as Promise<Answers[P]>;
+}
+
+/** Change something. */
+export async function send<P extends PostPath>(path: P, parameters: Parameters<P, "post">, body?: unknown): Promise<unknown> {
+  return (await ask("POST", address(path, parameters), body)).json();
+}
+
+/** A path below `/api/v1/` as it stands. */
 export async function get<T>(path: string): Promise<T> {
-  return ask<T>("GET", path);
+  return (await ask("GET", `/api/v1/${path}`)).json() as Promise<T>;
 }
 
-export async function post<T>(path: string): Promise<T> {
-  return ask<T>("POST", path);
+export async function post<T>(path: string, body?: unknown): Promise<T> {
+  return (await ask("POST", `/api/v1/${path}`, body)).json() as Promise<T>;
 }
 
-async function ask<T>(method: string, path: string): Promise<T> {
-  const token = sessionStorage.getItem(TOKEN);
-  const headers: Record<string, string> = token ? { Authorization: `Bearer ${token}` } : {};
-  const answer = await fetch(`/api/v1/${path}`, { method, headers });
-  const body: unknown = await answer.json().catch(() => null);
+export async function remove(path: string): Promise<void> {
+  await ask("DELETE", `/api/v1/${path}`);
+}
+
+/** One request; anything but a success is an `ApiError`. */
+export async function ask(method: string, url: string, body?: unknown, headers: Record<string, string> = {}): Promise<Response> {
+  const sent: Record<string, string> = { ...headers };
+  if (method !== "GET" && csrf) sent["X-Timepoint-Csrf"] = csrf;
+  if (body !== undefined) sent["Content-Type"] = "application/json";
+  const answer = await fetch(url, { method, headers: sent, body: body === undefined ? undefined : JSON.stringify(body) });
   if (!answer.ok) {
-    const problem = body as { detail?: string } | null;
-    throw new ApiError(answer.status, problem?.detail ?? `HTTP ${answer.status}`);
+    const problem = (await answer.json().catch(() => null)) as { detail?: unknown } | null;
+    const detail = typeof problem?.detail === "string" ? problem.detail : `HTTP ${answer.status}`;
+    throw new ApiError(answer.status, detail);
   }
-  return body as T;
+  return answer;
 }

@@ -1,32 +1,50 @@
 /** The table of measurements that the pages of a study and of a patient share. */
 
 import type { Change, Result } from "../api";
-import { ml, table } from "../dom";
+import { copyable, ml, table } from "../dom";
+import { t } from "../i18n";
 
 export function lesions(results: Result[]): HTMLElement {
   const rows = results.flatMap((r) =>
     r.lesions.map((lesion) => {
-      const v = lesion.measurement?.volumes_ml;
+      const m = lesion.measurement;
+      const sd = m?.volume_sd_ml[r.target];
       const change = lesion.changes.find((c) => c.reference === "previous");
       return [
-        `${r.timepoint.order}${r.timepoint.is_baseline ? " baseline" : ""}${r.timepoint.is_nadir && !r.timepoint.is_baseline ? " nadir" : ""}`,
+        `${r.timepoint.order}${r.timepoint.is_baseline ? ` ${t("baseline")}` : ""}${r.timepoint.is_nadir && !r.timepoint.is_baseline ? ` ${t("nadir")}` : ""}`,
         r.timepoint.acquired,
-        lesion.tracking_id + (lesion.is_new ? " (new)" : ""),
-        ml(v?.whole ?? 0),
-        ml(v?.core ?? 0),
-        ml(v?.enhancing ?? 0),
-        ml(v?.oedema ?? 0),
+        lesion.tracking_id + (lesion.is_new ? ` (${t("new")})` : ""),
+        ml(m?.volumes_ml.whole ?? 0),
+        ml(m?.volumes_ml.core ?? 0),
+        ml(m?.volumes_ml.enhancing ?? 0),
+        ml(m?.volumes_ml.oedema ?? 0),
+        sd === undefined ? null : `±${(1.96 * sd).toFixed(1)}`,
+        m?.longest ? `${m.longest.length_mm.toFixed(0)} x ${m.perpendicular ? m.perpendicular.length_mm.toFixed(0) : "-"}` : null,
         change ? changed(change) : null,
-        lesion.response + (r.preliminary ? " (preliminary)" : ""),
+        lesion.response + (r.preliminary ? ` (${t("preliminary")})` : ""),
+        t("ai-unverified"),
       ];
     }),
   );
-  const columns = ["time point", "acquired", "lesion", "whole ml", "core ml", "enhancing ml", "oedema ml", "change since last", "response"];
-  return table("Measurements: AI, not verified", columns, rows, "No lesion was found by the algorithm.");
+  const columns = [
+    t("time-point"),
+    t("acquired"),
+    t("lesion"),
+    `${t("whole")} ml`,
+    `${t("core")} ml`,
+    `${t("enhancing")} ml`,
+    `${t("oedema")} ml`,
+    t("uncertainty-95"),
+    t("diameters-mm"),
+    t("since-last"),
+    t("response"),
+    t("origin"),
+  ];
+  return copyable(table(t("measurements-caption"), columns, rows, t("no-lesion")));
 }
 
 function changed(change: Change): string {
   const sign = change.absolute_ml > 0 ? "+" : "";
   const percent = change.relative === null ? "" : ` (${sign}${Math.round(change.relative * 100)} %)`;
-  return `${sign}${ml(change.absolute_ml)} ml${percent}${change.reliable ? "" : ", within measurement error"}`;
+  return `${sign}${ml(change.absolute_ml)} ml${percent}${change.reliable ? "" : `, ${t("within-error")}`}`;
 }

@@ -1,11 +1,13 @@
 /** The patients on record. */
 
-import { get } from "../api";
-import type { PatientLine } from "../api";
+import { read } from "../api";
 import { el, link, table } from "../dom";
+import { t } from "../i18n";
+import type { Page } from "../router";
 
-export async function patients(): Promise<Node[]> {
-  const lines = await get<PatientLine[]>("patients");
+export const patients: Page = async () => {
+  const lines = await read("patients", {});
   const rows = lines.map((p) => [link(`#/patients/${p.patient_key}`, p.patient_key), p.tumour_type, p.time_points, p.first, p.last]);
-  return [el("h1", {}, "Patients"), table("Under our own keys", ["patient", "tumour type", "time points", "first", "last"], rows, "No patient is on record yet.")];
-}
+  const columns = [t("patient"), t("tumour-type"), t("time-points"), t("first"), t("last")];
+  return [el("h1", {}, t("patients")), table(t("own-keys"), columns, rows, t("no-patient"))];
+};
