@@ -60,6 +60,14 @@ class Gateway:
         return KeyRing.load(file).for_project(self.settings.deidentify.project)
 
     @cached_property
+    def key_rings(self) -> tuple[KeyRing, ...]:
+        """The de-identification key in use and those rotated out, under which earlier studies are found."""
+        file = self.settings.deidentify.key_file
+        retired = sorted(file.parent.glob(f"{file.name}.*")) if file is not None else []
+        project = self.settings.deidentify.project
+        return (self.keys, *(KeyRing.load(path).for_project(project) for path in retired))
+
+    @cached_property
     def vault_key(self) -> VaultKey:
         """The key of the vault, made at the first start; once the vault has rows, a missing file is an error.
 
@@ -82,8 +90,9 @@ class Gateway:
         self.__dict__["vault_key"] = key
 
     def forget_keys(self) -> None:
-        """Read the de-identification key again at its next use."""
+        """Read the de-identification keys again at their next use."""
         self.__dict__.pop("keys", None)
+        self.__dict__.pop("key_rings", None)
 
     @cached_property
     def profile(self) -> Profile:

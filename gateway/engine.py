@@ -15,7 +15,7 @@ from typing import Literal, Protocol
 
 import structlog
 
-from gateway.errors import DatabaseNotReady, Permanent, StorageFull
+from gateway.errors import DatabaseNotReady, Permanent, StorageFull, reason_of
 
 _LONGEST_WAIT_S = 10.0
 _log = structlog.get_logger(__name__)
@@ -133,7 +133,7 @@ class InlineEngine:
             self._states[job.job_id] = JobStatus(job.job_id, job.kind, "done", 0.0, 0.0)
         except Exception as error:  # noqa: BLE001 - the edge of the engine: every failure is recorded, none escapes
             tell_failure(plan, job.arguments, error)
-            self._states[job.job_id] = JobStatus(job.job_id, job.kind, "failed", 0.0, 0.0, str(error))
+            self._states[job.job_id] = JobStatus(job.job_id, job.kind, "failed", 0.0, 0.0, reason_of(error))
         else:
             self._states[job.job_id] = JobStatus(job.job_id, job.kind, "done", 0.0, 0.0)
 
@@ -148,6 +148,7 @@ def run_with_attempts(step: Step, arguments: Arguments) -> None:
             raise
         except Exception:
             if attempt == step.attempts:
+                _log.error("a step failed", step=step.name, exc_info=True)
                 raise
             time.sleep(0.5)
         else:

@@ -40,7 +40,7 @@ from gateway.engine import (
     run_with_attempts,
     tell_failure,
 )
-from gateway.errors import NotFound, Permanent
+from gateway.errors import NotFound, Permanent, Unexpected, is_ours, reason_of
 
 APPLICATION = "timepoint"
 APPLICATION_VERSION = "pipeline-1"
@@ -256,6 +256,10 @@ def _run(step: Step, arguments: Arguments) -> str:
             run_with_attempts(step, arguments)
         except JobHalted:
             return _HALTED
+        except Exception as error:
+            if is_ours(error):
+                raise
+            raise Unexpected(reason_of(error)) from error  # the engine stores messages, a library's may quote a patient
         return "done"
 
     return DBOS.run_step({"name": step.name}, run)

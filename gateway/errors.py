@@ -7,6 +7,21 @@ status codes are chosen at the edges, never here. No message holds patient data.
 
 from __future__ import annotations
 
+_OURS = (
+    "dbos.", "gateway.", "deidentify.", "inference.", "longitudinal.", "timepoint_fhir.", "training.", "timepoint.",
+)  # fmt: skip
+
+
+def is_ours(error: BaseException) -> bool:
+    """Whether an error was raised on purpose by this program, or came through the engine, which lets only such pass."""
+    return type(error).__module__.startswith(_OURS)
+
+
+def reason_of(error: BaseException) -> str:
+    """What may be stored and shown of an error: the message of one of ours, which holds no patient values; of any other
+    its kind, because a library quotes what it read."""
+    return str(error) if is_ours(error) else f"an unexpected {type(error).__name__}; the log has the place"
+
 
 class TimepointError(Exception):
     """The gateway could not do what was asked."""
@@ -21,6 +36,10 @@ class TimepointError(Exception):
 
 class Permanent(TimepointError):
     """Trying again will not help: something has to be changed first."""
+
+
+class Unexpected(TimepointError):
+    """A step failed in a way that nobody foresaw."""
 
 
 class Retriable(TimepointError):

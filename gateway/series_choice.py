@@ -53,7 +53,7 @@ def choose(gateway: Gateway, study_key: str, revision: int, source: Path) -> Cho
     cleaned: dict[str, list[Path]] = {}
     for file in sorted(source.glob("*.dcm")):
         cleaned.setdefault(series_uid(file), []).append(file)
-    of = {uid: cleaned.get(gateway.keys.uid(uid), []) for uid in study.files}
+    of = {uid: [file for ring in gateway.key_rings for file in cleaned.get(ring.uid(uid), [])] for uid in study.files}
     seen = settle_by_pixels(study.headers, of, select_series(study.headers))
     counted_on = _keep_evidence(gateway, study_key, seen)
     settled = {finding.series_uid: finding.contrast for finding in seen if finding.contrast is not None}

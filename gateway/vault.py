@@ -170,8 +170,10 @@ def destroy(gateway: Gateway, key_id: str, actor: str) -> int:
         session.connection().execute(sa.delete(VaultEntry).where(own))
         audit.append(session, actor=actor, action="keys.destroy", subject=key_id, detail={"rows": count})
         if file.exists():
+            file.chmod(0o600)
             file.write_bytes(bytes(file.stat().st_size))
             file.unlink()
+    gateway.forget_keys()
     return count
 
 

@@ -84,12 +84,13 @@ def _encode(
     )
     changed = original_attributes(originals[0], who, made_at)
     state_patient(originals, who)
+    rings = gateway.key_rings
     result = with_original_images(
-        result, {gateway.keys.uid(str(ds.SOPInstanceUID)): str(ds.SOPInstanceUID) for ds in originals}
+        result, {ring.uid(str(ds.SOPInstanceUID)): str(ds.SOPInstanceUID) for ring in rings for ds in originals}
     )
     analysis = load_analysis(analysis_folder(gateway, at.study.study_key, at.row.revision))
     series = {
-        Contrast(contrast): [ds for ds in originals if gateway.keys.uid(str(ds.SeriesInstanceUID)) == uid]
+        Contrast(contrast): [ds for ds in originals if uid in {ring.uid(str(ds.SeriesInstanceUID)) for ring in rings}]
         for contrast, uid in at.analysis.detail["series"].items()
     }
     reference = next(c for c, uid in at.analysis.detail["series"].items() if uid == analysis.reference_series_uid)

@@ -8,7 +8,7 @@ from sqlmodel import Session, select
 from gateway.context import Gateway
 from gateway.database import read_scope, session_scope
 from gateway.engine import Arguments, JobHalted
-from gateway.errors import NotFound
+from gateway.errors import NotFound, reason_of
 from gateway.ownership import lock_patients
 from gateway.quarantine import put_study_aside
 from gateway.tables import QuarantineKind, Study, StudyState
@@ -121,6 +121,6 @@ def fail(gateway: Gateway, arguments: Arguments, error: Exception) -> None:
     with session_scope(gateway.database) as session:
         study = require_study(session, study_key)
         if study.revision == revision and study.state in ORDER:
-            study.state, study.reason = StudyState.FAILED, str(error)[:500]
+            study.state, study.reason = StudyState.FAILED, reason_of(error)[:500]
             session.add(study)
     _log.error("study failed", study_key=study_key, revision=revision, error=type(error).__name__)

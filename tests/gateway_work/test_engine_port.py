@@ -17,7 +17,7 @@ from peers.waiting import await_condition
 
 from gateway.engine import Arguments, Engine, InlineEngine, Job, JobHalted, JobStatus, Plan, Step
 from gateway.engine_dbos import DbosEngine, DbosQueue
-from gateway.errors import DatabaseNotReady, NotFound, Permanent, StorageFull
+from gateway.errors import DatabaseNotReady, NotFound, Permanent, Retriable, StorageFull
 
 WORKER = Path(__file__).with_name("killer_worker.py")
 
@@ -36,7 +36,7 @@ class Recorder:
         def run(arguments: Arguments) -> None:
             self.ran.append(f"{name}:{arguments['study_key']}")
             if name in self.failing:
-                raise RuntimeError(f"{name} is down")
+                raise Retriable(f"{name} is down")
             if does:
                 does()
 
