@@ -10,11 +10,11 @@ import pytest
 from gateway_receive.mr_images import mr_image, mr_series
 from gateway_receive.node import Node, make_node, wait_until
 from gateway_receive.senders import associate, send
-from peers.postgres import PostgresCluster
+from peers.postgres import PostgresCluster, running_postgres
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
 from sqlalchemy import event
 
-from gateway.database import open_database, session_scope
+from gateway.database import BUSY_TIMEOUT_S, open_database, session_scope
 from gateway.errors import DatabaseNotReady
 from gateway.part10 import read_part10
 from gateway.tables import Instance, Quarantine
@@ -78,6 +78,44 @@ def test_a_database_that_went_away_is_told_and_recovers(tmp_path: Path, postgres
         assert send(scp.port, images[1:]) == [0, 0]
     assert len(node.rows(Instance)) == 3
     node.database.dispose()
+
+
+@pytest.mark.peer
+def test_a_database_server_that_crashes_and_comes_back_costs_no_image(tmp_path: Path) -> None:
+    images = mr_series(STUDY, Contrast.T1C, 6)
+    with running_postgres() as cluster:
+        node = make_node(tmp_path / "data", cluster.new_database())
+        with node.listening() as scp:
+            assert send(scp.port, images[:2]) == [0, 0]
+            node.settle()
+            for left in (images[2:4], images[4:]):
+                cluster.stop()
+                assert send(scp.port, left[:1]) == [0]  # its file is safe
+                wait_until(lambda: not scp.accepts)
+                assert send(scp.port, left[1:]) == [0xA700]
+                cluster.start()
+                wait_until(lambda: scp.accepts)
+                assert send(scp.port, left[1:]) == [0]
+                node.settle()
+        assert len(node.rows(Instance)) == 6
+        node.database.dispose()
+
+
+@pytest.mark.slow
+def test_a_database_that_is_locked_for_longer_than_anybody_waits_costs_no_image(tmp_path: Path) -> None:
+    node = make_node(tmp_path / "data")
+    images = mr_series(STUDY, Contrast.T1C, 40)
+    with node.listening() as scp:
+        other = sqlite3.connect(tmp_path / "data" / "timepoint.db", isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        assert send(scp.port, images[:20]) == [0] * 20
+        wait_until(lambda: not scp.accepts, BUSY_TIMEOUT_S + 30)
+        assert send(scp.port, images[20:]) == [0xA700] * 20
+        other.execute("ROLLBACK")
+        other.close()
+        wait_until(lambda: scp.accepts, BUSY_TIMEOUT_S)
+        assert send(scp.port, images[20:]) == [0] * 20
+    assert len(node.rows(Instance)) == 40
 
 
 def test_an_error_of_ours_is_a_processing_failure_and_the_service_lives(

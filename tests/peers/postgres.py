@@ -29,16 +29,21 @@ class PostgresCluster:
     """A running cluster; `new_database` makes an empty database and returns its URL."""
 
     port: int
-    pid: int
+    server: _Server
+
+    def stop(self) -> None:
+        """End the server as a crash of it would: every connection breaks at once."""
+        self.server.stop(signal.SIGQUIT)
+
+    def start(self) -> None:
+        """Start it again on the same port; returns when it answers."""
+        self.server.start()
 
     def new_database(self) -> str:
         name = f"t{secrets.token_hex(6)}"
-        with psycopg.connect(self._dsn("postgres"), autocommit=True) as connection:
+        with psycopg.connect(_dsn(self.port, "postgres"), autocommit=True) as connection:
             connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
         return f"postgresql+psycopg://{_USER}@127.0.0.1:{self.port}/{name}"
-
-    def _dsn(self, database: str) -> str:
-        return f"host=127.0.0.1 port={self.port} user={_USER} dbname={database}"
 
 
 @contextmanager
@@ -91,28 +96,43 @@ def _initialise(binaries: Path, folder: Path, user: str | None) -> None:
 
 @contextmanager
 def _server(binaries: Path, folder: Path, user: str | None) -> Iterator[PostgresCluster]:
-    port = free_port()
-    settings = [f"port={port}", "listen_addresses=127.0.0.1", f"unix_socket_directories={folder}", "fsync=off"]
-    options = [part for setting in settings for part in ("-c", setting)]
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [binaries / "postgres", "-D", folder / "data", *options], cwd="/", user=user, stdout=log, stderr=log
-        )
+    server = _Server(binaries, folder, user, free_port())
+    server.start()
     try:
-        cluster = PostgresCluster(port, process.pid)
-        _await_answer(cluster, process, folder / "log")
-        yield cluster
+        yield PostgresCluster(server.port, server)
     finally:
-        process.send_signal(signal.SIGINT)  # fast shutdown
-        process.wait(timeout=30)
+        server.stop(signal.SIGINT)  # fast shutdown
 
 
-def _await_answer(cluster: PostgresCluster, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + _START_TIMEOUT_S
-    while process.poll() is None and time.monotonic() < deadline:
-        try:
-            psycopg.connect(cluster._dsn("postgres"), connect_timeout=5).close()
-            return
-        except psycopg.OperationalError:
-            time.sleep(0.05)
-    raise RuntimeError(f"PostgreSQL did not start: {log.read_text()[-500:]}")
+@dataclass
+class _Server:
+    binaries: Path
+    folder: Path
+    user: str | None
+    port: int
+    process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        settings = [f"port={self.port}", "listen_addresses=127.0.0.1", f"unix_socket_directories={self.folder}"]
+        options = [part for setting in [*settings, "fsync=off"] for part in ("-c", setting)]
+        with (self.folder / "log").open("ab") as log:
+            command = [self.binaries / "postgres", "-D", self.folder / "data", *options]
+            self.process = subprocess.Popen(command, cwd="/", user=self.user, stdout=log, stderr=log)
+        deadline = time.monotonic() + _START_TIMEOUT_S
+        while self.process.poll() is None and time.monotonic() < deadline:
+            try:
+                psycopg.connect(_dsn(self.port, "postgres"), connect_timeout=5).close()
+                return
+            except psycopg.OperationalError:
+                time.sleep(0.05)
+        raise RuntimeError(f"PostgreSQL did not start: {(self.folder / 'log').read_text()[-500:]}")
+
+    def stop(self, how: int) -> None:
+        if self.process is not None:
+            self.process.send_signal(how)
+            self.process.wait(timeout=30)
+            self.process = None
+
+
+def _dsn(port: int, database: str) -> str:
+    return f"host=127.0.0.1 port={port} user={_USER} dbname={database}"
