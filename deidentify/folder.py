@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 import pydicom
 from pydicom.dataset import Dataset
@@ -126,11 +127,13 @@ def _ledger(path: Path | None) -> Iterator[Callable[[str], object]]:
 
 def _survey(source: Path, paths: list[Path]) -> _Survey:
     survey = _Survey()
+    same: dict[object, object] = {}  # equal texts of the slices of a study once, so that memory grows with studies
     for path in paths:
         try:
             ds = _header(path)
-            survey.identifiers[path] = identifiers_of(ds)
-            survey.claims[path] = claim_of(ds)
+            identifiers, claim = identifiers_of(ds), claim_of(ds)
+            survey.identifiers[path] = cast(tuple[str, ...], same.setdefault(identifiers, identifiers))
+            survey.claims[path] = cast(Claim, same.setdefault(claim, claim))
         except Refused as refused:
             survey.refused.append(RefusedFile(path.relative_to(source), refused.code, refused.message))
     return survey
