@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import random
 import re
 import threading
@@ -18,10 +19,12 @@ from gateway_receive.test_receiving_processes import children
 from pydicom.uid import EnhancedMRImageStorage, ExplicitVRLittleEndian, MRImageStorage
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
+from gateway.column_types import utc_now
+from gateway.completion import close_due_studies
 from gateway.part10 import read_part10
 from gateway.process_tables import OpenAssociation
 from gateway.settings import Durability
-from gateway.tables import Instance, Quarantine, QuarantineKind
+from gateway.tables import Instance, Outbox, Quarantine, QuarantineKind
 from longitudinal.types import Contrast
 
 STUDY = "1.2.826.0.1.3680043.10.31"
@@ -210,9 +213,12 @@ def test_a_request_for_another_class_than_its_context_is_answered_and_kept(node:
     assert item.kind is QuarantineKind.CLASS_MISMATCH
 
 
+@pytest.mark.parametrize("processes", [0, 2])
 @pytest.mark.parametrize("associations", [1, 4, 512])
-def test_512_instances_shuffled_and_twice_are_one_study(tmp_path: Path, associations: int) -> None:
-    node = make_node(tmp_path / "data")
+def test_512_instances_shuffled_and_twice_are_one_study_and_one_job(
+    tmp_path: Path, associations: int, processes: int
+) -> None:
+    node = make_node(tmp_path / "data", dicom={"processes": processes})
     images = [(str(i.SOPInstanceUID), encoded(i)) for i in mr_study(STUDY, slices=128)]
     assert len(images) == 512
     twice = [*images, *images[::2]]
@@ -223,6 +229,11 @@ def test_512_instances_shuffled_and_twice_are_one_study(tmp_path: Path, associat
         assert {status for group in statuses for status in group} == {0}
         wait_until(lambda: scp.open_associations == 0)
         assert node.study().instance_count == 512
+        quiet = utc_now() + dt.timedelta(seconds=node.settings.study.quiet_s + 1)
+        for _ in range(3):
+            close_due_studies(node.database, node.settings, quiet)
+    assert node.study().revision == 1
+    assert [job.payload["revision"] for job in node.rows(Outbox)] == [1]
     assert stored(node) == dict(images)
     assert len(list(node.received.keys())) == 512
     assert node.rows(Quarantine) == []
