@@ -45,13 +45,13 @@ def dicom_anonymizer() -> Callable[[Path, Path], None]:
 
 
 def dcm_anonymizer() -> Callable[[Path, Path], None]:
-    from dcm_anon.pipeline import AnonymizationConfig, anonymize_file
+    from dcm_anon.pipeline import anonymize_file
     from dcm_anon.uid_mapper import UIDMapper
 
-    mapper, config = UIDMapper(salt="salt"), AnonymizationConfig()
+    mapper = UIDMapper(salt="salt")
 
     def one(source: Path, target: Path) -> None:
-        anonymize_file(source, target, mapper, config)
+        anonymize_file(source, target, mapper)
 
     return one
 
