@@ -12,6 +12,7 @@ from gateway.context import Gateway
 from gateway.database import session_scope
 from gateway.errors import NotAllowed, NotFound
 from gateway.identity import IssuerRules, first_contact
+from gateway.identity_tables import PatientMerge
 from gateway.merges import Change, merge, unmerge
 from gateway.merges import move_study as move
 from gateway.overview import find_study
@@ -35,6 +36,25 @@ def unmerge_patients(gateway: Gateway, retired: str, actor: str) -> Change:
     """Undo a merge. Raises what `gateway.merges.unmerge` does."""
     with session_scope(gateway.database) as session:
         return unmerge(session, retired, actor)
+
+
+def list_merges(session: Session, limit: int = 200) -> list[dict[str, Any]]:
+    """What was merged, the newest first, and whether it was undone; our own keys, no patient ID."""
+    rows = session.exec(select(PatientMerge).order_by(col(PatientMerge.made_at).desc()).limit(limit)).all()
+    return [_merge_line(session, row) for row in rows]
+
+
+def _merge_line(session: Session, row: PatientMerge) -> dict[str, Any]:
+    issuers = select(PatientIdentifier.issuer).where(PatientIdentifier.patient_key == row.retired_key)
+    return {
+        "surviving": row.surviving_key,
+        "retired": row.retired_key,
+        "retired_issuers": sorted(set(session.exec(issuers).all())),
+        "made_by": row.made_by,
+        "made": row.made_at.isoformat(timespec="seconds"),
+        "unmade_by": row.unmade_by,
+        "unmade": row.unmade_at.isoformat(timespec="seconds") if row.unmade_at else None,
+    }
 
 
 def move_study(gateway: Gateway, key_or_uid: str, patient_key: str | None, actor: str) -> Change:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from pydantic import BaseModel
 
 from gateway import identity_operations as act
-from gateway.api.access import Operator
+from gateway.api.access import Operator, Viewer
 from gateway.api.routes import Open
+from gateway.database import read_scope
 from gateway.merges import Change
 
 router = APIRouter(prefix="/api/v1")
@@ -25,6 +26,13 @@ class StatedPatient(BaseModel):
 @router.post("/patients/find")
 def find(stated: StatedPatient, gateway: Open, user: Operator) -> list[dict[str, Any]]:
     return act.find_patients(gateway, stated.patient_id, stated.issuer, user.name)
+
+
+@router.get("/merges")
+def merges(gateway: Open, _user: Viewer, limit: Annotated[int, Query(ge=1, le=1000)] = 200) -> list[dict[str, Any]]:
+    """Merged records, the newest merge first; those that were undone too."""
+    with read_scope(gateway.database) as session:
+        return act.list_merges(session, limit)
 
 
 @router.post("/patients/{patient_key}/merge")

@@ -15,6 +15,7 @@ from gateway.api.routes import Open
 from gateway.column_types import utc_now
 from gateway.context import Gateway
 from gateway.database import read_scope, session_scope
+from gateway.delivery_progress import to_be_committed
 from gateway.errors import NotFound
 from gateway.process_tables import WorkerBeat
 from gateway.rule_simulation import simulate_rules
@@ -29,14 +30,23 @@ _SILENT_S = 60.0
 
 @router.get("/deliveries")
 def deliveries(
-    gateway: Open, _user: Viewer, destination: str | None = None, state: DeliveryState | None = None, limit: Limit = 200
+    gateway: Open,
+    _user: Viewer,
+    destination: str | None = None,
+    state: DeliveryState | None = None,
+    uncommitted: bool = False,
+    limit: Limit = 200,
 ) -> list[dict[str, Any]]:
-    """Deliveries, the last moved first; `failed` ones are the dead letters, tried again by replaying their study."""
+    """Deliveries, the last moved first; `failed` ones are the dead letters, tried again by replaying their study.
+    `uncommitted`: only those that an archive holds and has still to commit."""
     query = select(Delivery).order_by(col(Delivery.updated_at).desc(), col(Delivery.id).desc()).limit(limit)
     if destination is not None:
         query = query.where(Delivery.destination == destination)
     if state is not None:
         query = query.where(Delivery.state == state)
+    if uncommitted:
+        to_commit = col(Delivery.destination).in_(to_be_committed(gateway.settings))
+        query = query.where(Delivery.state == DeliveryState.DELIVERED, to_commit)
     with read_scope(gateway.database) as session:
         return [_delivery(row) for row in session.exec(query).all()]
 

@@ -13,6 +13,8 @@ const CLINIC: [string, MessageKey][] = [
 const OPERATORS: [string, MessageKey][] = [
   ["quarantine", "quarantine"],
   ["deliveries", "deliveries"],
+  ["records", "records"],
+  ["priors", "priors"],
   ["jobs", "jobs"],
   ["rules", "rules"],
   ["models", "models"],

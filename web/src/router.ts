@@ -38,6 +38,12 @@ const ROOMS: Record<string, Room> = {
     follows: ["quarantine"],
   },
   deliveries: { list: async () => (await import("./pages/deliveries")).deliveries, follows: ["deliveries"] },
+  records: { list: async () => (await import("./pages/records")).records, follows: ["studies"] },
+  priors: {
+    list: async () => (await import("./pages/priors")).priors,
+    one: async () => (await import("./pages/priors")).priorsOf,
+    follows: ["studies"],
+  },
   jobs: { list: async () => (await import("./pages/jobs")).jobs, follows: ["studies"] },
   rules: { list: async () => (await import("./pages/rules")).rules, follows: [] },
   models: {

@@ -210,6 +210,37 @@ export interface Who {
 }
 
 /** What comes back from each path that is read. */
+export interface Merge {
+  surviving: string;
+  retired: string;
+  retired_issuers: string[];
+  made_by: string;
+  made: string;
+  unmade_by: string;
+  unmade: string | null;
+}
+
+export interface PriorSearch {
+  patient_key: string;
+  study_key: string;
+  state: string;
+  counts: Record<string, number>;
+  problem: string;
+  since: string;
+}
+
+export interface PriorStudy {
+  study_instance_uid: string;
+  study_key: string | null;
+  acquired: string;
+  state: string;
+  expected_images: number;
+  arrived_images: number;
+  attempts: number;
+  problem: string;
+  same_patient: boolean | null;
+}
+
 export interface Answers {
   session: Who;
   studies: StudyLine[];
@@ -223,6 +254,9 @@ export interface Answers {
   "quarantine/{key}": QuarantineItem;
   destinations: Destination[];
   deliveries: Delivery[];
+  merges: Merge[];
+  priors: PriorSearch[];
+  "patients/{patient_key}/priors": PriorSearch & { studies: PriorStudy[] };
   jobs: Job[];
   rules: Record<string, unknown>;
   models: ModelLine[];

@@ -7,11 +7,12 @@ import { t } from "../i18n";
 import type { Page } from "../router";
 import { mayOperate } from "../session";
 
+const UNCOMMITTED = "uncommitted";
 const STATES = ["pending", "delivered", "committed", "failed", "superseded"];
 
 export const deliveries: Page = async ({ options, again }) => {
   const wanted = options.get("state") ?? "";
-  const asked = { state: wanted || null } as Parameters<"deliveries", "get">;
+  const asked = (wanted === UNCOMMITTED ? { uncommitted: true } : { state: wanted || null }) as Parameters<"deliveries", "get">;
   const [places, lines] = await Promise.all([read("destinations", {}), read("deliveries", asked)]);
   const summary = table(
     t("destinations"),
@@ -30,7 +31,7 @@ export const deliveries: Page = async ({ options, again }) => {
     d.error || null,
     d.next_try ? d.next_try.slice(0, 19).replace("T", " ") : null,
   ]);
-  const choice = select([["", t("all-states")], ...STATES.map((s): [string, string] => [s, s])], wanted, (value) => {
+  const choice = select([["", t("all-states")], ...STATES.map((s): [string, string] => [s, s]), [UNCOMMITTED, t("uncommitted")]], wanted, (value) => {
     location.hash = `#/deliveries${value ? `?state=${value}` : ""}`;
   });
   const columns = [t("moved"), t("destination"), t("study"), t("object"), t("state"), t("attempts"), t("error"), t("next-try")];
