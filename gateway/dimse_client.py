@@ -98,6 +98,20 @@ def echo(local_ae_title: str, remote: RemoteAe, timeout_s: float = 5.0) -> str |
     return None if status and status.Status == 0 else "the peer did not answer C-ECHO with success"
 
 
+def accepts(local_ae_title: str, remote: RemoteAe, sop_class: str, timeout_s: float = 5.0) -> bool | None:
+    """Whether the peer takes a storage SOP class (PS3.8 7.1.1.14), told by negotiation alone; None where it does not
+    say, because no association came about."""
+    ae = AE(ae_title=local_ae_title)
+    ae.add_requested_context(sop_class, UNCOMPRESSED)
+    ae.add_requested_context(Verification)
+    assoc = associate(ae, remote, timeout_s)
+    if not assoc.is_established:
+        return False if assoc.rejected_contexts else None
+    accepted = {str(context.abstract_syntax) for context in assoc.accepted_contexts}
+    assoc.release()
+    return sop_class in accepted
+
+
 def store(
     local_ae_title: str,
     remote: RemoteAe,

@@ -24,6 +24,7 @@ from gateway.archive_settings import DestinationKind as DestinationKind
 from gateway.client_tls import ClientTls
 from gateway.errors import SettingsError
 from gateway.identity_settings import Hl7, IdentityLookup, IdentityRules
+from gateway.result_settings import Results
 from gateway.settings_mistakes import describe, nearest
 from gateway.settings_section import AeTitle, Port, Seconds, Section
 from gateway.study_settings import ForcePolicy as ForcePolicy
@@ -242,6 +243,7 @@ class Settings(BaseSettings):
     export: Export = Export()
     inference: Inference = Inference()
     forecast: Forecast = Forecast()
+    results: Results = Results()
     destinations: tuple[Destination, ...] = ()
     priors: Priors = Priors()
     fhir: Fhir = Fhir()

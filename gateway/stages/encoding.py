@@ -25,10 +25,13 @@ from gateway.publication import fhir_bundle, read_publisher
 from gateway.published_identity import PublishedIdentity, original_attributes, state_patient
 from gateway.rehoming import about_the_same_person
 from gateway.results import StudyInRecord, read_result, read_study_in_record, with_original_images
+from gateway.segmentation_kind import segmentation_kind
 from gateway.stages.deidentification import original_images
 from gateway.stages.progress import advance, hold_revision, key_and_revision
+from gateway.summary_page import encode_summary
 from gateway.tables import Delivery, DeliveryState, ForecastRow, Study, StudyState
 from inference.encoding.encoded_study import EncodedStudy, encode_study
+from inference.encoding.report_document import DocumentContext
 from inference.study import load_analysis
 from longitudinal.types import Contrast, StudyResult
 from timepoint_fhir.retraction import revision_bundle
@@ -55,8 +58,9 @@ def run(gateway: Gateway, arguments: Arguments) -> None:
         previous = _previous_reports(gateway, session, at.study, revision)
         published = _published_bundle(gateway, session, study_key, revision)
         publisher = read_publisher(session, at, revision)
-    result, encoded = _encode(gateway, at, result, made_at, previous, publisher.who)
-    made = _store(gateway, encoded)
+    result, encoded, header = _encode(gateway, at, result, made_at, previous, publisher.who)
+    context = DocumentContext(result, [header], str(encoded.report.SOPInstanceUID), made_at)
+    made = _store(gateway, encoded, encode_summary(gateway, at, result, context))
     bundle = fhir_bundle(gateway, at, result, publisher, {m.name: m.sop_instance_uid for m in made}, made_at)
     if bundle is not None and published is not None:
         bundle = revision_bundle(published, bundle)
@@ -75,7 +79,8 @@ def _encode(
     made_at: datetime,
     previous: Sequence[Dataset],
     who: PublishedIdentity,
-) -> tuple[StudyResult, EncodedStudy]:
+) -> tuple[StudyResult, EncodedStudy, Dataset]:
+    """The result with its original UIDs, its objects, and a header of the study that they were made from."""
     originals = [
         pydicom.dcmread(f, stop_before_pixels=True) for f in original_images(gateway, at.study.study_key).files
     ]
@@ -95,11 +100,18 @@ def _encode(
     }
     reference = next(c for c, uid in at.analysis.detail["series"].items() if uid == analysis.reference_series_uid)
     encoded = encode_study(
-        result, analysis.labels, analysis.lesions, series, Contrast(reference), created=made_at, previous=previous
+        result,
+        analysis.labels,
+        analysis.lesions,
+        series,
+        Contrast(reference),
+        created=made_at,
+        previous=previous,
+        kind=segmentation_kind(gateway.settings),
     )
     for made in encoded.objects if changed else ():
         made.OriginalAttributesSequence = changed
-    return result, encoded
+    return result, encoded, originals[0]
 
 
 def _previous_reports(gateway: Gateway, session: Session, study: Study, revision: int) -> list[Dataset]:
@@ -129,12 +141,17 @@ def _published_bundle(gateway: Gateway, session: Session, study_key: str, revisi
     return dict(json.loads(gateway.results.read(row.blob))) if row and row.blob else None
 
 
-def _store(gateway: Gateway, encoded: EncodedStudy) -> list[MadeObject]:
+def _store(gateway: Gateway, encoded: EncodedStudy, pages: Sequence[tuple[str, Dataset]]) -> list[MadeObject]:
+    """Put the objects into the result store; the pages carry the Original Attributes of the reports."""
+    changed = encoded.report.get("OriginalAttributesSequence")
+    for _, page in pages if changed else ():
+        page.OriginalAttributesSequence = changed
     named = [
         (SEG, encoded.segmentation),
         (REPORT, encoded.report),
         (DIAMETERS, encoded.diameters),
         (FORECAST, encoded.forecast),
+        *pages,
     ]
     made = []
     for name, dataset in named:

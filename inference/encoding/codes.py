@@ -136,6 +136,7 @@ SERIES_SEGMENTATION = _own("TP050", "Tumor segmentation")
 SERIES_MEASUREMENTS = _own("TP051", "Tumor measurements")
 SERIES_DIAMETERS = _own("TP052", "Tumor diameters")
 SERIES_FORECAST = _own("TP053", "Tumor volume forecast")
+SERIES_SUMMARY = _own("TP054", "Tumor summary page")
 
 # Display colours, chosen apart in hue and lightness so that red-green colour blindness does not merge them
 COLOUR_WHOLE = CIELabColor.from_rgb(255, 255, 255)

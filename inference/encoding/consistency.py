@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from pydicom.charset import convert_encodings
 from pydicom.dataset import Dataset
+from pydicom.sr.coding import Code
 
 from inference.encoding import codes
 from inference.encoding.identity import is_own_object
@@ -16,6 +17,8 @@ from inference.encoding.reading import ReadGroup, read_report, read_segment_volu
 from inference.encoding.segment_plan import LESION_STRUCTURES, tracking_uid
 from inference.encoding.source_headers import TYPE_2
 from longitudinal.types import Compartment, StudyResult
+
+BACKGROUND = Code("125040", "DCM", "Background")
 
 TOLERANCE = 1e-3
 """Relative difference of a volume that is still the same volume."""
@@ -87,6 +90,7 @@ def _volumes_against_result(result: StudyResult, groups: Sequence[ReadGroup]) ->
 def _against_segmentation(groups: Sequence[ReadGroup], segmentation: Dataset) -> Iterator[str]:
     volumes = read_segment_volumes(segmentation)
     tracked = {int(s.SegmentNumber): str(s.get("TrackingUID", "")) for s in segmentation.SegmentSequence}
+    background = {int(s.SegmentNumber) for s in segmentation.SegmentSequence if _is_background(s)}
     referenced = set()
     for group in groups:
         if group.segment is None:
@@ -100,8 +104,13 @@ def _against_segmentation(groups: Sequence[ReadGroup], segmentation: Dataset) ->
             yield f"{group.tracking_id}: tracking UID differs from that of segment {number}"
         if group.volume_ml is None or not _same(group.volume_ml, volumes[number]):
             yield f"{group.tracking_id}: the report says {group.volume_ml} ml, segment {number} {volumes[number]} ml"
-    for number in sorted(set(volumes) - referenced):
+    for number in sorted(set(volumes) - referenced - background):
         yield f"segment {number} is described by no measurement group"
+
+
+def _is_background(segment: Dataset) -> bool:
+    """What a label map says of the voxels that belong to no segment (125040, DCM)."""
+    return any(code.CodeValue == BACKGROUND.value for code in segment.SegmentedPropertyTypeCodeSequence)
 
 
 def _header_problems(name: str, ds: Dataset, source: Dataset) -> Iterator[str]:

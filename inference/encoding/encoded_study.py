@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from highdicom import Volume
+from highdicom.seg import SegmentationTypeValues
 from pydicom.dataset import Dataset
 
 from inference.encoding.consistency import check
@@ -46,13 +47,14 @@ def encode_study(
     reference: Contrast,
     created: dt.datetime,
     previous: Sequence[Dataset] = (),
+    kind: SegmentationTypeValues = SegmentationTypeValues.BINARY,
 ) -> EncodedStudy:
     """Encode a result on its original study.
 
     `labels` and `lesions` are on the native grid of the series `reference`, (slice, row, column), LPS. `series` holds
     the original instances (headers suffice) of every series that was used. `created` becomes every date and time
     that is not copied from the source: the same arguments give byte-identical objects. `previous` are objects of
-    earlier revisions of this study; reports name them as predecessors.
+    earlier revisions of this study; reports name them as predecessors. `kind` is BINARY or LABELMAP.
 
     Raises:
         EncodingError: when the masks and the source do not fit.
@@ -61,10 +63,11 @@ def encode_study(
     _check_arguments(result, series, reference)
     images = series[reference]
     others = [ds for contrast in sorted(series) if contrast != reference for ds in series[contrast]]
-    digest = content_digest(result, labels, lesions)
-    segments = plan_segments(result, labels, lesions, images[0])
+    digest = content_digest(result, labels, lesions, kind.value)
+    overlapping = kind is SegmentationTypeValues.BINARY
+    segments = plan_segments(result, labels, lesions, images[0], overlapping=overlapping)
     segmentation = (
-        encode_segmentation(result, labels, lesions, images, created, segments)
+        encode_segmentation(result, labels, lesions, images, created, segments, kind)
         if any(segment.number is not None for segment in segments)
         else None
     )

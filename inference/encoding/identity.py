@@ -37,6 +37,8 @@ _OBJECT_CLASSES = frozenset(
         "1.2.840.10008.5.1.4.1.1.88.33",  # Comprehensive SR
         "1.2.840.10008.5.1.4.1.1.88.34",  # Comprehensive 3D SR
         "1.2.840.10008.5.1.4.1.1.88.59",  # Key Object Selection
+        "1.2.840.10008.5.1.4.1.1.7",  # Secondary Capture
+        "1.2.840.10008.5.1.4.1.1.104.1",  # Encapsulated PDF
     }
 )
 
@@ -48,6 +50,8 @@ class Purpose(StrEnum):
     MEASUREMENTS = "measurements"
     DIAMETERS = "diameters"
     FORECAST = "forecast"
+    SUMMARY = "summary"
+    SUMMARY_PDF = "summary-pdf"
     DIMENSION = "dimension-organization"
     TRACKING = "tracking"
 
@@ -80,9 +84,11 @@ def instance_uid(purpose: Purpose, result: StudyResult, digest: str) -> str:
     return deterministic_uid("instance", purpose, result.study_instance_uid, str(result.revision), digest)
 
 
-def content_digest(result: StudyResult, labels: HighdicomVolume, lesions: HighdicomVolume) -> str:
-    """Hex SHA-256 over the result, both masks and the version of the encoder."""
+def content_digest(result: StudyResult, labels: HighdicomVolume, lesions: HighdicomVolume, kind: str = "BINARY") -> str:
+    """Hex SHA-256 over the result, both masks, the kind of segmentation and the version of the encoder."""
     digest = hashlib.sha256(software_version().encode())
+    if kind != "BINARY":
+        digest.update(kind.encode())
     digest.update(json.dumps(_plain(result), sort_keys=True).encode())
     for volume in (labels, lesions):
         digest.update(repr(volume.array.shape).encode())
@@ -119,8 +125,8 @@ def contributing_equipment(created: dt.datetime) -> ContributingEquipment:
 def is_own_object(ds: Dataset) -> bool:
     """Whether `ds` (a header is enough) is a result that this gateway product made.
 
-    Only SEG, SR and key object documents can be ours: an image that a modality or a simulator labels with our
-    name is still input.
+    Only SEG, SR, key object documents and summary pages can be ours: an MR image that a modality or a simulator
+    labels with our name is still input.
     """
     if ds.get("SOPClassUID") not in _OBJECT_CLASSES:
         return False

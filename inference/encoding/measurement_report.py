@@ -83,7 +83,7 @@ def _budget_note(segments: Sequence[PlannedSegment]) -> list[ContentItem]:
     if not without:
         return []
     names = ", ".join(without)
-    text = f"No segment of their own, to keep the segmentation small (the sum of other segments): {names}."
+    text = f"No segment of their own, they are the sum of other segments: {names}."
     return [text_item(codes.ALGORITHM_NOTE, text)]
 
 

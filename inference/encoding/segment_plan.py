@@ -111,9 +111,16 @@ def tracking_id(lesion: LesionResult | None, structure: Structure) -> str:
 
 
 def plan_segments(
-    result: StudyResult, labels: Volume, lesions: Volume, source: Dataset, budget: int = FRAME_BUDGET
+    result: StudyResult,
+    labels: Volume,
+    lesions: Volume,
+    source: Dataset,
+    budget: int = FRAME_BUDGET,
+    overlapping: bool = True,
 ) -> list[PlannedSegment]:
     """Every structure that is present, by lesion, unions first; numbered unless the budget took its segment.
+
+    With `overlapping` False no union gets a segment, as in a label map, where each voxel belongs to one.
 
     Raises:
         EncodingError: when the lesion map and the lesions of the result do not name the same indices.
@@ -137,6 +144,8 @@ def plan_segments(
                 float(cavity.sum() * labels.voxel_volume / 1000),
             )
         )
+    if not overlapping:
+        return _number(planned, {place for place, segment in enumerate(planned) if segment.structure.is_union})
     return _number(planned, _without_segment(planned, Structure(result.target.value), budget))
 
 

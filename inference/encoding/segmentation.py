@@ -1,7 +1,7 @@
-"""A study's masks as a BINARY DICOM SEG on the original reference series (PS3.3 A.51, C.8.20).
+"""A study's masks as a BINARY or LABELMAP DICOM SEG on the original reference series (PS3.3 A.51, A.93, C.8.20).
 
 The geometry is copied from the source frames, never recomputed. BINARY because every viewer reads it and because
-whole tumour and compartments overlap.
+whole tumour and compartments overlap; LABELMAP, a tenth of the size, is for archives that take it.
 """
 
 from __future__ import annotations
@@ -46,12 +46,13 @@ def encode_segmentation(
     source_images: Sequence[Dataset],
     created: dt.datetime,
     segments: Sequence[PlannedSegment] | None = None,
+    kind: SegmentationTypeValues = SegmentationTypeValues.BINARY,
 ) -> Dataset:
     """Write the masks of a study as one SEG.
 
     `labels` holds `Compartment.label` values and `lesions` lesion indices, both (slice, row, column) with the LPS
     affine of `source_images`, the original instances of the reference series. `segments` is the plan where the
-    caller has made one with `plan_segments`.
+    caller has made one with `plan_segments`; for a LABELMAP it must hold no overlapping ones.
 
     Raises:
         EncodingError: when the masks are not on the grid of the source, or there is nothing to write.
@@ -67,11 +68,11 @@ def encode_segmentation(
     frames = match_slices(labels, source_images)
     span, masks = draw(planned, labels, lesions)
     frames = frames[span]
-    digest = identity.content_digest(result, labels, lesions)
+    digest = identity.content_digest(result, labels, lesions, kind.value)
     segmentation = Segmentation(
         source_images=_headers(frames),
         pixel_array=masks,
-        segmentation_type=SegmentationTypeValues.BINARY,
+        segmentation_type=kind,
         segment_descriptions=[_describe(segment, result.segmentation) for segment in drawn],
         series_instance_uid=identity.series_uid(Purpose.SEGMENTATION, result),
         series_number=SERIES_NUMBER,

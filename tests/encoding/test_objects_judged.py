@@ -145,12 +145,12 @@ def _item(group: Dataset, code: str) -> Dataset | None:
 def real_case(real_data: Path, case: str, masks: str, folder: Path) -> list[EncodedTimePoint]:
     """A published case in its 240 x 240 x 155 space as DICOM, with the published segmentation."""
     source = real_data / "segmentation" / case
-    study = generate_uid(entropy_srcs=[case])
+    study = generate_uid(entropy_srcs=[case])[:48]
     files = {}
     for contrast, name in MODALITIES.items():
         facts = {
             "StudyInstanceUID": study,
-            "SeriesInstanceUID": generate_uid(entropy_srcs=[case, name]),
+            "SeriesInstanceUID": generate_uid(entropy_srcs=[case, name])[:48],
             "FrameOfReferenceUID": generate_uid(entropy_srcs=[case, "frame"]),
             "PatientID": case.upper(),
             "PatientName": "Real^Case",
