@@ -51,7 +51,8 @@ lint: $(VENV)/.test-ready
 bench: $(VENV)/.test-ready peers
 	for each in bench/*.py; do PYTHONPATH=. $(BIN)/python $$each || exit 1; done
 
-web:
+web: $(VENV)/.ready
+	PYTHONPATH=. $(BIN)/python tools/write_openapi.py
 	cd web && npm ci && npm run build
 
 clean:

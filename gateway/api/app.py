@@ -92,6 +92,8 @@ def _add_health(app: FastAPI, gateway: Gateway) -> None:
 async def _secure(request: Request, call_next):  # type: ignore[no-untyped-def]  # starlette's own signature
     response = _turned_away(request) or await call_next(request)
     renew(request, response)
+    if request.url.path.startswith("/assets/") and response.status_code == 200:
+        response.headers["Cache-Control"] = "public, max-age=31536000, immutable"  # their names tell their content
     for name, value in _SECURITY.items():
         response.headers.setdefault(name, value)
     return response

@@ -32,23 +32,22 @@ async def events(request: Request, gateway: Open, _user: Viewer) -> StreamingRes
 
 
 async def _told(request: Request, gateway: Gateway) -> AsyncIterator[str]:
-    seen: dict[str, Any] | None = None
+    seen = await run_in_threadpool(_look, gateway)
     quiet = 0
     yield "retry: 2000\n\n"
     while not await request.is_disconnected():
+        await asyncio.sleep(POLL_S)
         try:
             now = await run_in_threadpool(_look, gateway)
         except DatabaseNotReady:
-            now = seen or {}
-        if seen is not None and now != seen:
+            continue
+        quiet += 1
+        if now != seen:
             quiet = 0
             yield f"event: change\ndata: {json.dumps(_difference(seen, now))}\n\n"
-        else:
-            quiet += 1
-            if quiet % _SILENCE_POLLS == 0:
-                yield ": still here\n\n"
+        elif quiet % _SILENCE_POLLS == 0:
+            yield ": still here\n\n"
         seen = now
-        await asyncio.sleep(POLL_S)
 
 
 def _look(gateway: Gateway) -> dict[str, Any]:
@@ -69,8 +68,8 @@ def _look(gateway: Gateway) -> dict[str, Any]:
 def _difference(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
     moved = [
         {"study_key": key, "state": stands[0], "revision": stands[1]}
-        for key, stands in now.get("studies", {}).items()
-        if before.get("studies", {}).get(key) != stands
+        for key, stands in now["studies"].items()
+        if before["studies"].get(key) != stands
     ]
-    changed = [name for name in now if name != "studies" and now[name] != before.get(name)]
+    changed = [name for name in now if name != "studies" and now[name] != before[name]]
     return {"changed": [*(["studies"] if moved else []), *changed], "studies": moved}

@@ -64,7 +64,16 @@ class Viewer {
     if (!volume.contrasts.includes(this.choice.contrast)) this.choice.contrast = volume.contrasts[0] ?? "";
     this.shared.scene.cross = startAt(volume);
     this.node.append(this.panes, this.controls(volume));
-    await this.open(true);
+    await this.open(true).catch((error: unknown) => this.explain(error));
+  }
+
+  private reopen(newWindow: boolean): void {
+    this.open(newWindow).catch((error: unknown) => this.explain(error));
+  }
+
+  /** What was given up because something else was chosen is no error. */
+  private explain(error: unknown): void {
+    if (!(error instanceof DOMException && error.name === "AbortError")) this.said.replaceChildren(error instanceof Error ? error.message : String(error));
   }
 
   private leave(): void {
@@ -116,6 +125,7 @@ class Viewer {
     this.said.replaceChildren(volume.registered ? t("resampled-registered") : t("resampled"));
     const masks = openVoxels(address("studies/{study_key}/masks", { study_key }), shape, affine_lps, "uint8", draw, signal);
     const url = address("studies/{study_key}/volume/{contrast}", { study_key, contrast: this.choice.contrast });
+    masks.catch(() => undefined); // awaited below, where it is told
     each.voxels = await openVoxels(url, shape, affine_lps, "int16", draw, signal);
     if (takeWindow) [this.shared.scene.look.low, this.shared.scene.look.high] = each.voxels.window;
     each.labels = await masks;
@@ -124,7 +134,7 @@ class Viewer {
 
   private controls(volume: Volume): HTMLElement {
     const { scene } = this.shared;
-    const again = (newWindow = false): void => void this.open(newWindow);
+    const again = (newWindow = false): void => this.reopen(newWindow);
     const contrasts = volume.contrasts.map((c): [string, string] => [c, c.toUpperCase()]);
     const planes: [string, string][] = [...PLANES.map((p): [string, string] => [p, t(p)]), ["all", t("all-planes")]];
     const redraw = (): void => this.shared.redraw();
@@ -193,7 +203,7 @@ class Viewer {
     const { scene } = this.shared;
     scene.zoom = 1;
     scene.pan = [0, 0];
-    void this.open(true);
+    this.reopen(true);
   }
 }
 

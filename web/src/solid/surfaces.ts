@@ -201,6 +201,12 @@ class ThreeScene implements SurfaceScene {
     for (const mark of this.marks.values()) mark.remove();
   }
 
+  /** Whether a side lies along the line of sight: its letter would stand on the picture. */
+  private towardsViewer(side: Side): boolean {
+    const sight = this.camera.position.clone().sub(this.controls.target).normalize();
+    return Math.abs(sight.dot(new Vector3(...SIDES[side]))) > 0.93;
+  }
+
   private key(event: KeyboardEvent): void {
     const turns: Record<string, [number, number]> = { ArrowLeft: [-0.12, 0], ArrowRight: [0.12, 0], ArrowUp: [0, -0.12], ArrowDown: [0, 0.12] };
     const turn = turns[event.key];
@@ -235,7 +241,7 @@ class ThreeScene implements SurfaceScene {
       this.renderer.render(this.scene, this.camera);
       const letters = this.box.isEmpty() ? null : this.letters();
       for (const [side, mark] of this.marks) {
-        mark.hidden = !letters;
+        mark.hidden = !letters || this.towardsViewer(side);
         if (letters) [mark.style.left, mark.style.top] = letters[side].map((v) => `${v.toFixed(1)}px`) as [string, string];
       }
     });
