@@ -16,10 +16,10 @@ from highdicom import Volume
 from pydicom import Dataset, dcmread
 from pydicom.errors import InvalidDicomError
 
-from inference.contracts import FloatArray, InferenceError
+from inference.contracts import FloatArray, InferenceError, Matrix
 from inference.slice_stack import BrokenStack, SliceGap, SliceStack, find_slice_gaps, stack_slices
 
-__all__ = ["SeriesVolume", "SliceGap", "UnreadableSeries", "find_slice_gaps", "load_volume", "volume_of"]
+__all__ = ["SeriesVolume", "SliceGap", "UnreadableSeries", "find_slice_gaps", "load_volume", "planes_of", "volume_of"]
 
 
 _PLACING_MACROS = (
@@ -90,6 +90,22 @@ def volume_of(datasets: Sequence[Dataset]) -> SeriesVolume:
     except BrokenStack as error:
         raise UnreadableSeries(f"Series {_number(datasets[0])}: {error}.") from error
     return _assemble(frames, stack, series.pop())
+
+
+def planes_of(dataset: Dataset) -> list[Matrix]:
+    """Affine of each frame of an MR image: (column index, row index, 0, 1) to LPS mm.
+
+    Raises:
+        UnreadableSeries: when a frame does not state where it is.
+    """
+    planes = []
+    for frame in _frames_of(dataset):
+        plane: Matrix = np.eye(4)
+        plane[:3, 0] = np.asarray(frame.orientation[:3]) * frame.spacing[1]
+        plane[:3, 1] = np.asarray(frame.orientation[3:]) * frame.spacing[0]
+        plane[:3, 3] = frame.position
+        planes.append(plane)
+    return planes
 
 
 def _assemble(frames: Sequence[_Frame], stack: SliceStack, series_uid: str) -> SeriesVolume:

@@ -28,6 +28,9 @@ def deidentify(
         Path | None, typer.Option("--risk-report", help="Write what remains risky (.json, or else text); no values.")
     ] = None,
     against: Annotated[Path | None, typer.Option("--against", help="verify: the originals to look for.")] = None,
+    deface: Annotated[
+        bool, typer.Option("--deface", help="Segment each study, then remove the face; what fails does not leave.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """De-identify a folder of DICOM files into another, or verify one: `deidentify verify DIR [--against IN]`."""
@@ -52,15 +55,20 @@ def deidentify(
     if risk_report is not None:
         _write_risks(risk_report, report.risk.report())
     refused = [{"file": str(r.path), "code": r.code.value, "reason": r.message} for r in report.refused]
+    written = report.written
+    if deface:
+        taken_out, faces = _deface(target)
+        written -= taken_out
+        refused += faces
     if as_json:
-        show_json({"written": report.written, "refused": refused})
+        show_json({"written": written, "refused": refused})
     else:
-        say(f"{report.written} instances written to {target}, {len(refused)} files refused.")
+        say(f"{written} instances written to {target}, {len(refused)} files refused.")
         if refused:
             show_table(
                 "Not written", ["file", "code", "reason"], [[r["file"], r["code"], r["reason"]] for r in refused]
             )
-    if report.written == 0:
+    if written == 0:
         raise typer.Exit(REFUSED_INPUT)
 
 
@@ -70,6 +78,20 @@ def _write_risks(file: Path, found: dict[str, Any]) -> None:
     from deidentify.residual_risk import as_text
 
     file.write_text(json.dumps(found, indent=1) + "\n" if file.suffix == ".json" else as_text(found), encoding="ascii")
+
+
+def _deface(folder: Path) -> tuple[int, list[dict[str, str]]]:
+    """Faces out of what was written; returns how many images were taken out again, and their studies as refusals."""
+    from inference.backends.registry import load_backend
+    from timepoint.deface_folder import deface_folder
+
+    say("Segmenting and defacing ...")
+    studies = deface_folder(folder, load_backend("segmentation-1", "auto"))
+    for study in studies:
+        if not study.code:
+            say(f"{study.study}: {study.images} images without face ({study.removed:.1%} of its tissue removed).")
+    failed = [study for study in studies if study.code]
+    return sum(s.images for s in failed), [{"file": s.study, "code": s.code, "reason": s.message} for s in failed]
 
 
 def _verify(folder: Path, against: Path | None, as_json: bool) -> None:
