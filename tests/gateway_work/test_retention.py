@@ -25,13 +25,15 @@ from gateway.database import read_scope, session_scope
 from gateway.engine import JobHalted
 from gateway.frames import analysis_folder
 from gateway.header_copies import without_pixels
+from gateway.identity_tables import Cause, Rehoming
 from gateway.instance_facts import read_facts
+from gateway.object_names import REJECTION
 from gateway.orphans import find_orphans
 from gateway.part10 import read_part10
 from gateway.quarantine import Finding, keep
 from gateway.retention import apply
 from gateway.retention_plan import DataClass, plan
-from gateway.stages import deidentification
+from gateway.stages import deidentification, retraction
 from gateway.stages.deidentification import original_images, research_study
 from gateway.tables import Analysis, Delivery, DeliveryState, Instance, QuarantineKind, Study, StudyState
 from timepoint.cli import app
@@ -90,6 +92,31 @@ def test_earlier_segmentations_keep_the_header_that_a_retraction_names_them_by(t
         object_ = pydicom.dcmread(io.BytesIO(gateway.results.read(str(row.blob))))
         assert object_.SOPInstanceUID == row.sop_instance_uid
         assert ("PixelData" in object_) is not (row.object_name == "seg" and row.revision < 3)
+
+
+def test_a_retraction_after_retention_names_all_that_was_sent(tmp_path: Path) -> None:
+    """The study turns out to be another patient's when the pixels of what was sent about the wrong one are gone."""
+    gateway = gateway_with(tmp_path)
+    key = publish(gateway, "1.1")
+    assert DataClass.RESULTS in {removal.data_class for removal in apply(gateway)}
+    with session_scope(gateway.database) as session:
+        wrong = session.exec(select(Delivery).where(Delivery.study_key == key)).all()
+        sent = {row.sop_instance_uid for row in wrong}
+        patient = str(session.get_one(Study, key).patient_key)
+        other = add_patient(session, 2).patient_key
+        change = {"study_key": key, "from_key": patient, "to_key": other, "revision": 4, "cause": Cause.MOVE}
+        session.add(Rehoming(**change, taken_back=[row.id for row in wrong]))
+    retraction.run(gateway, {"study_key": key, "revision": 4})
+    with read_scope(gateway.database) as session:
+        (row,) = session.exec(select(Delivery).where(Delivery.object_name == REJECTION)).all()
+    note = pydicom.dcmread(io.BytesIO(gateway.results.read(str(row.blob))))
+    named = {
+        item.ReferencedSOPInstanceUID
+        for series in note.CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence
+        for item in series.ReferencedSOPSequence
+    }
+    assert named == sent
+    assert len(sent) == 6
 
 
 def _unpublished(study: Study) -> None:
