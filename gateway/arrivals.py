@@ -101,14 +101,14 @@ def index_instance(
     known = _known_copy(session, stored)
     if known is not None:
         return known
-    study = _study_of(session, stored)
+    study = study_of(session, stored)
     known = _known_copy(session, stored)  # it may have come in while we waited for the study
     if known is not None:
         return known
     who = rules.issuers.normalise(stored.facts.identity, stored.source_ae)
     if not identity_accepted and not _same_patient(session, study, who, rules):
         return _conflicting_patient(session, stored, study, who)
-    _identify(session, study, stored.facts.identity, who)
+    identify(session, study, stored.facts.identity, who)
     _insert(session, study, stored)
     if ACCEPTED[stored.facts.sop_class_uid] is InstanceRole.IMAGE:
         _note_image(session, study, stored, rules)
@@ -155,7 +155,8 @@ def _hold_again(session: Session, known: Instance, stored: StoredInstance) -> No
         session.delete(released)
 
 
-def _study_of(session: Session, stored: StoredInstance) -> Study:
+def study_of(session: Session, stored: StoredInstance) -> Study:
+    """The row of an image's study, locked; made where there is none."""
     uid = stored.facts.study_instance_uid
     query = select(Study).where(Study.study_instance_uid == uid).with_for_update()
     found = session.exec(query).one_or_none()
@@ -172,7 +173,8 @@ def _same_patient(session: Session, study: Study, who: PatientId | None, rules: 
     return rules.issuers.merged_ids_agree and accept_merged(session, study, who)
 
 
-def _identify(session: Session, study: Study, stated: Identity, who: PatientId | None) -> None:
+def identify(session: Session, study: Study, stated: Identity, who: PatientId | None) -> None:
+    """Give a study the first patient that its images state."""
     if who is None or study.identity.get("normalised"):
         return
     study.identity = {**asdict(stated), "normalised": [who.patient_id, who.issuer]}
@@ -181,7 +183,7 @@ def _identify(session: Session, study: Study, stated: Identity, who: PatientId |
 
 def _insert(session: Session, study: Study, stored: StoredInstance) -> None:
     facts = stored.facts
-    series = _series_of(session, study, stored)
+    series = series_of(session, study, stored)
     role = ACCEPTED[facts.sop_class_uid]
     series.instance_count += 1
     session.add(
@@ -201,7 +203,8 @@ def _insert(session: Session, study: Study, stored: StoredInstance) -> None:
     )
 
 
-def _series_of(session: Session, study: Study, stored: StoredInstance) -> Series:
+def series_of(session: Session, study: Study, stored: StoredInstance) -> Series:
+    """The row of an image's series, made where there is none, described by this image where it comes before others."""
     facts = stored.facts
     query = select(Series).where(
         Series.study_key == study.study_key, Series.series_instance_uid == facts.series_instance_uid
@@ -211,16 +214,16 @@ def _series_of(session: Session, study: Study, stored: StoredInstance) -> Series
         new = Series(study_key=study.study_key, series_instance_uid=facts.series_instance_uid, modality=facts.modality)
         insert_or_ignore(session, new)
         series = session.exec(query).one()
-    candidate = _header_with_rank(facts)
-    if not series.header or candidate["rank"] < series.header["rank"]:
-        series.header = candidate
+    rank = header_rank(facts)
+    if not series.header or rank < series.header["rank"]:
+        series.header = {**facts.header, "rank": rank}
     return series
 
 
-def _header_with_rank(facts: InstanceFacts) -> dict[str, Any]:
+def header_rank(facts: InstanceFacts) -> list[Any]:
     """The series is described by its first image in order of Instance Number, in whatever order images arrive."""
     number = facts.geometry.get("number")
-    return {**facts.header, "rank": [number if number is not None else 2**31, facts.sop_instance_uid]}
+    return [number if number is not None else 2**31, facts.sop_instance_uid]
 
 
 def _note_image(session: Session, study: Study, stored: StoredInstance, rules: ArrivalRules) -> None:
@@ -228,13 +231,17 @@ def _note_image(session: Session, study: Study, stored: StoredInstance, rules: A
     study.instance_count += 1
     study.first_arrival = study.first_arrival or now
     study.last_arrival = now
-    acquired = stored.facts.acquired
-    if acquired is not None and (study.acquired is None or acquired < study.acquired):
-        study.acquired = acquired
+    note_acquired(study, stored.facts.acquired)
     if study.state is StudyState.QUARANTINED:
         _settle_incompleteness(session, study)
     if study.state is StudyState.RECEIVING or study.state in REOPENED_BY_NEW_IMAGES:
         await_images(study, rules, now)
+
+
+def note_acquired(study: Study, acquired: dt.date | None) -> None:
+    """The study was acquired when its first image was."""
+    if acquired is not None and (study.acquired is None or acquired < study.acquired):
+        study.acquired = acquired
 
 
 def _settle_incompleteness(session: Session, study: Study) -> None:

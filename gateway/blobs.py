@@ -81,8 +81,11 @@ class BlobStore:
         """
         target = self.path(key)
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            os.link(file, target)
+            try:
+                os.link(file, target)
+            except FileNotFoundError:  # the first object of its folder
+                target.parent.mkdir(parents=True, exist_ok=True)
+                os.link(file, target)
         except FileExistsError:
             return
         except OSError as error:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pynetdicom.pdu_primitives import P_DATA
 
-from gateway.intake import IN_MEMORY_BYTES, Context, Intake
+from gateway.intake import Context, Intake
 from gateway.part10 import MALFORMED
 from gateway.receiving_socket import ReceivingSocket
 from gateway.store_messages import StoreRequest, command_elements, encoded_response, has_data_set, store_request
@@ -18,8 +18,11 @@ if TYPE_CHECKING:
 
 _COMMAND, _LAST = 1, 2
 _LONGEST_COMMAND = 2**16
-_SPILL_BYTES = 2**20
-"""Once a data set is being written to its file, more of it goes there in such steps."""
+_FIRST_LOOK_BYTES = 2**21
+"""A data set that grows beyond this is written to its file while it comes in, if its header is here as a whole."""
+
+_SPILL_BYTES = 2**19
+"""Once it is being written, more of it goes there in such steps: what was just received is in the processor's cache."""
 
 _MOST_FRAGMENTS = 4096
 _LONGEST_OTHER_DATA_SET = 2**24
@@ -41,7 +44,7 @@ class DataMessages:
         self._context = Context("", "")
         self._parts: list[memoryview] = []
         self._in_memory = self._joined = 0
-        self._spilling = False
+        self._limit = _FIRST_LOOK_BYTES
         self._others_data = -1
 
     @property
@@ -66,10 +69,12 @@ class DataMessages:
                 raise ProtocolError("a presentation data value has a wrong length")
             self._fragment(context_id, control, content[at + 6 : stop])
             at = stop
-        if self._request is not None and self._in_memory > (_SPILL_BYTES if self._spilling else IN_MEMORY_BYTES):
-            self._spilling = True
-            self._intake.spill(self._request, self._context, self._parts)
-            self._drop_parts()
+        if self._request is not None and self._in_memory > self._limit:
+            if self._intake.spill(self._request, self._context, self._parts):
+                self._limit = _SPILL_BYTES
+                self._drop_parts()
+            else:
+                self._limit *= 2
         self._connection.pinned = bool(self._parts)
 
     def _fragment(self, context_id: int, control: int, fragment: memoryview) -> None:
@@ -124,7 +129,7 @@ class DataMessages:
             if len(self._parts) - self._joined >= _MOST_FRAGMENTS:
                 self._join_fragments()
         if control & _LAST:
-            self._request, self._spilling = None, False
+            self._request, self._limit = None, _FIRST_LOOK_BYTES
             answer = self._intake.take(request, self._context, self._parts)
             self._drop_parts()
             self._respond(request, answer)

@@ -12,6 +12,8 @@ import re
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Protocol
 
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
@@ -25,19 +27,23 @@ _LONG = frozenset((b"OB", b"OW", b"SQ", b"UN", b"UT", b"OF", b"OD", b"OL", b"OV"
 _SHORT = frozenset(
     (b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FD", b"FL", b"IS", b"LO", b"LT", b"PN")
 ) | frozenset((b"SH", b"SL", b"SS", b"ST", b"TM", b"UI", b"UL", b"US"))
+_HEADER_BYTES = dict.fromkeys(_SHORT, 8) | dict.fromkeys(_LONG, 12)
 _DEEPEST = 16
 _LONGEST_IS = 12
 _PIXELS = frozenset((0x7FE00008, 0x7FE00009, 0x7FE00010))
 _CLASS, _INSTANCE, _STUDY, _SERIES = 0x00080016, 0x00080018, 0x0020000D, 0x0020000E
 _SAMPLES, _FRAMES, _ROWS, _COLUMNS, _BITS = 0x00280002, 0x00280008, 0x00280010, 0x00280011, 0x00280100
-_WANTED = frozenset((_CLASS, _INSTANCE, _STUDY, _SERIES, _SAMPLES, _FRAMES, _ROWS, _COLUMNS, _BITS))
+WANTED = frozenset((_CLASS, _INSTANCE, _STUDY, _SERIES, _SAMPLES, _FRAMES, _ROWS, _COLUMNS, _BITS))
 _UIDS = (
     (_STUDY, "StudyInstanceUID"),
     (_SERIES, "SeriesInstanceUID"),
     (_INSTANCE, "SOPInstanceUID"),
     (_CLASS, "SOPClassUID"),
 )
-_UID_TOLERATED = re.compile(rb"[0-9]+(\.[0-9]+)*")  # leading zeros are forbidden (PS3.5 9.1) and seen in the wild
+_UID_TOLERATED = re.compile(rb"[0-9]+(?:\.[0-9]+)*")  # leading zeros are forbidden (PS3.5 9.1) and seen in the wild
+
+_IMPLICIT, _BIG_ENDIAN = str(ImplicitVRLittleEndian), str(ExplicitVRBigEndian)
+_DEFLATED = str(DeflatedExplicitVRLittleEndian)  # plain text compares faster than a UID
 
 Flaw = tuple[QuarantineKind, str]
 """What is wrong with a data set, and the sentence for the operator."""
@@ -54,6 +60,9 @@ class Outline:
     """What the walk has seen: wanted values, and where value and declared length of the pixel data stand.
 
     `flaw` ends the walk; `judged` is false where it could not go on, `short` where the given bytes ended first.
+    `spans` is where each top-level element of `look_for` stands (its value, without its header), `nested` where the
+    sequences of undefined length begin and end, with their delimiters. `elements` is (start, value, end, tag) of all
+    before the pixel data; of a sequence of undefined length, the value begins at the end.
     """
 
     little_endian: bool
@@ -63,6 +72,10 @@ class Outline:
     judged: bool = True
     short: bool = False
     flaw: Flaw | None = None
+    look_for: frozenset[int] = frozenset()
+    spans: dict[int, tuple[int, int]] = field(default_factory=dict)
+    nested: list[tuple[int, int]] = field(default_factory=list)
+    elements: list[tuple[int, int, int, int]] = field(default_factory=list)
 
     @property
     def compressed(self) -> bool:
@@ -78,30 +91,54 @@ class _NotJudged(Exception):
     pass
 
 
+class Look(Protocol):
+    """`outline`, or what does the same."""
+
+    def __call__(self, head: bytes | memoryview, transfer_syntax_uid: str, *, whole: bool) -> Outline: ...
+
+
 def examine(
-    parts: Sequence[bytes | memoryview], transfer_syntax_uid: str, sop_class_uid: str, sop_instance_uid: str
+    parts: Sequence[bytes | memoryview],
+    transfer_syntax_uid: str,
+    sop_class_uid: str,
+    sop_instance_uid: str,
+    look: Look | None = None,
 ) -> Flaw | None:
-    """What is wrong with a whole data set, given in parts; class and instance as the request names them.
+    """What is wrong with a whole data set, given in parts; class and instance as the request names them."""
+    return examined(parts, transfer_syntax_uid, sop_class_uid, sop_instance_uid, look)[0]
+
+
+def examined(
+    parts: Sequence[bytes | memoryview],
+    transfer_syntax_uid: str,
+    sop_class_uid: str,
+    sop_instance_uid: str,
+    look: Look | None = None,
+) -> tuple[Flaw | None, Outline]:
+    """`examine`, together with what was seen; `look` is used in place of `outline`.
 
     The first part usually holds all elements before the pixel data; only else the parts are put together.
     """
-    seen = outline(parts[0], transfer_syntax_uid, whole=len(parts) == 1)
+    look = look or outline
+    seen = look(parts[0], transfer_syntax_uid, whole=len(parts) == 1)
     if seen.short and len(parts) > 1:
-        seen = outline(b"".join(parts), transfer_syntax_uid, whole=True)
+        seen = look(b"".join(parts), transfer_syntax_uid, whole=True)
     end = b"".join(part[-8:] for part in parts[-8:])  # no part is empty
     whole = not seen.compressed or end.endswith(_END_OF_FRAGMENTS)
     if not whole:  # something may follow the pixel data
         together = parts[0] if len(parts) == 1 else b"".join(parts)
         whole = fragments_are_whole(memoryview(together)[seen.pixels_at :])
-    return flaw(seen, sum(map(len, parts)), sop_class_uid, sop_instance_uid, fragments_whole=whole)
+    return flaw(seen, sum(map(len, parts)), sop_class_uid, sop_instance_uid, fragments_whole=whole), seen
 
 
-def outline(head: bytes | memoryview, transfer_syntax_uid: str, *, whole: bool) -> Outline:
+def outline(
+    head: bytes | memoryview, transfer_syntax_uid: str, *, whole: bool, look_for: frozenset[int] = frozenset()
+) -> Outline:
     """Walk the top level of a data set as far as `head` reaches, which is its beginning or, if `whole`, all of it."""
-    implicit = transfer_syntax_uid == ImplicitVRLittleEndian
-    little = transfer_syntax_uid != ExplicitVRBigEndian
-    seen = Outline(little_endian=little)
-    if transfer_syntax_uid == DeflatedExplicitVRLittleEndian:
+    implicit = transfer_syntax_uid == _IMPLICIT
+    little = transfer_syntax_uid != _BIG_ENDIAN
+    seen = Outline(little_endian=little, look_for=look_for)
+    if transfer_syntax_uid == _DEFLATED:
         seen.judged = False
         return seen
     if not whole and len(head) < 8:  # a first fragment may be as short as the sender likes
@@ -157,20 +194,34 @@ class _Walk:
 
     def top_level(self, seen: Outline) -> None:
         """Note the wanted values and where the pixel data stand; end there or at the end."""
-        at, end, data, values = 0, self._end, self._data, seen.values
+        at, end, data, values, look_for = 0, self._end, self._data, seen.values, seen.look_for
+        explicit, implicit, header, elements = self._explicit, self._implicit, self._header, seen.elements
         while at < end:
-            tag, value_at, length = self._header(at)
+            # The usual element is read here: a call for each takes as long as all the rest.
+            size = 12
+            if not implicit and at + 8 <= end:
+                group, element, vr, length = explicit(data, at)
+                size = _HEADER_BYTES.get(vr, 12)
+            if size == 8:
+                tag, value_at = group << 16 | element, at + 8
+            else:
+                tag, value_at, length = header(at)
             if tag in _PIXELS:
                 seen.pixels_at, seen.pixels_length = value_at, length
                 return
             if length == _UNDEFINED:
-                at = self._after_sequence(value_at, 0)
+                start, at = at, self._after_sequence(value_at, 0)
+                seen.nested.append((start, at))
+                elements.append((start, at, at, tag))
                 continue
-            at = value_at + length
+            start, at = at, value_at + length
             if at > end:
                 raise _Short
-            if tag in _WANTED:
+            elements.append((start, value_at, at, tag))
+            if tag in WANTED:
                 values[tag] = bytes(data[value_at:at])
+            if tag in look_for:
+                seen.spans[tag] = (value_at, at)
         if at != end:
             raise _Short
 
@@ -261,10 +312,15 @@ def _number(seen: Outline, tag: int) -> int:
     return int.from_bytes(seen.values.get(tag, b"")[:2], "little" if seen.little_endian else "big")
 
 
+@lru_cache(maxsize=256)
+def _is_uid(value: bytes) -> bool:
+    return len(value) <= 64 and _UID_TOLERATED.fullmatch(value) is not None
+
+
 def _identifier_flaw(seen: Outline, sop_class_uid: str, sop_instance_uid: str) -> Flaw | None:
     stated = {tag: seen.values.get(tag, b"").strip(b" \0") for tag, _ in _UIDS}
     for tag, keyword in _UIDS:
-        if len(stated[tag]) > 64 or not _UID_TOLERATED.fullmatch(stated[tag]):
+        if not _is_uid(stated[tag]):
             state = "has an invalid" if stated[tag] else "has no"
             return QuarantineKind.MISSING_UID, f"The instance {state} {keyword}."
     if sop_class_uid not in ACCEPTED:

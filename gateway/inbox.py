@@ -21,6 +21,7 @@ from pathlib import Path
 
 from gateway.blobs import Buffer, explained
 from gateway.column_types import new_key
+from gateway.disk_sync import sync_files, sync_one
 from gateway.errors import StorageFull
 
 _FOLDER = "inbox"
@@ -167,7 +168,7 @@ class Growing:
                 os.fsync(self.descriptor)
             file = self.inbox.finished(self, sync)
             if sync:
-                _sync(str(self.inbox.folder), os.O_RDONLY | os.O_DIRECTORY)
+                sync_one(str(self.inbox.folder), os.O_RDONLY | os.O_DIRECTORY)
         except OSError as error:
             self.discard()
             raise explained(error) from error
@@ -207,10 +208,7 @@ def sync(files: Sequence[InboxFile]) -> None:
         StorageBroken: when one of them cannot be synced.
     """
     try:
-        for file in files:
-            if not file.synced:
-                with suppress(FileNotFoundError):
-                    _sync(file.path, os.O_RDONLY)
+        sync_files([file.path for file in files if not file.synced])
     except OSError as error:
         raise explained(error) from error
 
@@ -237,7 +235,7 @@ def _new_box(parent: Path) -> tuple[Path, int]:
     while True:
         folder = parent / new_key("b")
         folder.mkdir()
-        _sync(str(parent), os.O_RDONLY | os.O_DIRECTORY)
+        sync_one(str(parent), os.O_RDONLY | os.O_DIRECTORY)
         lock = _locked(folder)
         if lock is not None and folder.is_dir():  # somebody may have taken the new, still unlocked box for abandoned
             return folder, lock
@@ -265,14 +263,6 @@ def _write(descriptor: int, parts: Sequence[Buffer]) -> None:
             written -= len(part) - len(rest)
             while len(rest):
                 rest = rest[os.write(descriptor, rest) :]
-
-
-def _sync(path: str, flags: int) -> None:
-    descriptor = os.open(path, flags | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _remove(path: str) -> None:

@@ -11,6 +11,7 @@ from typing import Protocol
 
 import structlog
 
+from gateway.alike_structure import AlikeStructures
 from gateway.associations import Carrier
 from gateway.encoded_structure import Flaw, Outline, examine, flaw, outline
 from gateway.errors import DatabaseNotReady, Retriable
@@ -29,7 +30,7 @@ from gateway.store_status import (
 )
 
 IN_MEMORY_BYTES = 8 * 2**20
-"""A data set that grows beyond this is written to its file while it comes in."""
+"""A data set whose header alone is larger than this is written to its file without being looked at."""
 
 _WELL = Answer(SUCCESS)
 _NOBODY = Carrier("", "")
@@ -68,20 +69,24 @@ class Intake:
     _outline: Outline | None = None
     _refusal: Answer | None = None
     _unsynced: list[InboxFile] = field(default_factory=list)
+    _alike: AlikeStructures = field(default_factory=AlikeStructures)
     _used: bool = False
 
-    def spill(self, request: StoreRequest, context: Context, parts: Sequence[memoryview]) -> None:
-        """Take part of a data set that is not to be held in memory; more, and `take`, follow."""
+    def spill(self, request: StoreRequest, context: Context, parts: Sequence[memoryview]) -> bool:
+        """Take part of a data set that is not to be held in memory; more, and `take`, follow.
+
+        False where its header has not come as a whole: nothing was taken, and it all has to be shown again.
+        """
         if self._refusal is not None:
-            return
+            return True
         try:
             if self._growing is None:
-                self._start_growing(request, context, parts)
-            else:
-                self._growing.write(parts)
+                return self._start_growing(request, context, parts)
+            self._growing.write(parts)
         except Exception as error:  # noqa: BLE001 - the edge of the process: the sender is told after its last byte
             self._refusal = _failure(error)
             self.abandon()
+        return True
 
     def take(self, request: StoreRequest, context: Context, parts: Sequence[memoryview]) -> Answer:
         """Take a whole data set, or its rest where the beginning was spilled, and say what to answer."""
@@ -133,22 +138,26 @@ class Intake:
             return Answer(CANNOT_UNDERSTAND, "There is no data set.")
         else:
             self._require_index()
-            found = examine(parts, context.transfer_syntax_uid, request.sop_class_uid, request.sop_instance_uid)
+            uids = context.transfer_syntax_uid, request.sop_class_uid, request.sop_instance_uid
+            found = examine(parts, *uids, self._alike.outline)
             file = self.inbox.put(self.carrier.key, [self._header(request, context), *parts], sync=now)
         self._hand_on(file)
         return _answer(found, request, context)
 
-    def _start_growing(self, request: StoreRequest, context: Context, parts: Sequence[memoryview]) -> None:
+    def _start_growing(self, request: StoreRequest, context: Context, parts: Sequence[memoryview]) -> bool:
         self._require_index()
         self._outline = outline(parts[0], context.transfer_syntax_uid, whole=False)
         if self._outline.short:  # a header of many frames
             self._outline = outline(b"".join(parts), context.transfer_syntax_uid, whole=False)
         if self._outline.short:
-            self._outline.judged = False  # the header alone is larger than what is held in memory
+            if sum(map(len, parts)) < IN_MEMORY_BYTES:
+                return False
+            self._outline.judged = False
         self._growing = self.inbox.begin(self.carrier.key)
         header = self._header(request, context)
         self._growing.header_length = len(header)
         self._growing.write([header, *parts])
+        return True
 
     def _header(self, request: StoreRequest, context: Context) -> bytes:
         instance = EncodedInstance(

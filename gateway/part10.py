@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from io import BytesIO
 
 from pydicom.errors import BytesLengthException
@@ -13,6 +16,8 @@ from pydicom.uid import PYDICOM_IMPLEMENTATION_UID
 from gateway.errors import Unreadable
 
 _META_START = 128 + 4  # preamble, "DICM"
+_UID = re.compile(rb"[0-9.]{1,64}")
+_AE_TITLE = re.compile(rb"[A-Za-z0-9_. -]{0,16}")
 _LONG = (b"OB", b"UN", b"SQ", b"OW", b"UT")
 MALFORMED = (
     EOFError, ValueError, TypeError, AttributeError, LookupError, ArithmeticError, NotImplementedError, RecursionError,
@@ -41,15 +46,21 @@ class EncodedInstance:
 
 def _file_header(sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str, source_ae: str) -> bytes:
     # By hand because this is written before each C-STORE response: pydicom needs 200 times as long for the same bytes.
-    elements = [_VERSION, _uid(0x02, sop_class_uid), _uid(0x03, sop_instance_uid), _uid(0x10, transfer_syntax_uid)]
-    elements.append(_IMPLEMENTATION)
-    if source_ae:
-        elements.append(_element(0x16, b"AE", source_ae.encode("ascii", "replace"), b" "))
-    content = b"".join(elements)
-    return _PREAMBLE + struct.pack("<HH2sHI", 0x0002, 0x0000, b"UL", 4, len(content)) + content
+    before, after = _around(sop_class_uid, transfer_syntax_uid, source_ae)
+    instance = _uid_element(0x03, sop_instance_uid)
+    length = len(before) + len(instance) + len(after)
+    return _PREAMBLE + struct.pack("<HH2sHI", 0x0002, 0x0000, b"UL", 4, length) + before + instance + after
 
 
-def _uid(element: int, value: str) -> bytes:
+@lru_cache(maxsize=64)
+def _around(sop_class_uid: str, transfer_syntax_uid: str, source_ae: str) -> tuple[bytes, bytes]:
+    """What all images of an association have in common, before and after their own UID."""
+    source = _element(0x16, b"AE", source_ae.encode("ascii", "replace"), b" ") if source_ae else b""
+    before = _VERSION + _uid_element(0x02, sop_class_uid)
+    return before, _uid_element(0x10, transfer_syntax_uid) + _IMPLEMENTATION + source
+
+
+def _uid_element(element: int, value: str) -> bytes:
     return _element(element, b"UI", value.encode("ascii", "replace"), b"\0")
 
 
@@ -60,7 +71,7 @@ def _element(element: int, vr: bytes, value: bytes, padding: bytes) -> bytes:
 
 _PREAMBLE = b"\0" * 128 + b"DICM"
 _VERSION = struct.pack("<HH2sHI", 0x0002, 0x0001, b"OB", 0, 2) + b"\0\1"
-_IMPLEMENTATION = _uid(0x12, PYDICOM_IMPLEMENTATION_UID)
+_IMPLEMENTATION = _uid_element(0x12, PYDICOM_IMPLEMENTATION_UID)
 
 
 def read_part10(content: bytes) -> EncodedInstance:
@@ -81,7 +92,11 @@ def read_file_header(content: bytes) -> tuple[EncodedInstance, int]:
     """
     if content[128:_META_START] != b"DICM":
         raise Unreadable("It is no DICOM file.")
-    end = _end_of_meta(content)
+    stated: dict[int, bytes] = {}
+    end = _end_of_meta(content, stated)
+    plain = _plainly_stated(stated) if end is not None else None
+    if plain is not None and end is not None:
+        return plain, end
     file = BytesIO(content if end is None else content[:end])
     file.seek(_META_START)
     try:
@@ -98,8 +113,18 @@ def read_file_header(content: bytes) -> tuple[EncodedInstance, int]:
     return instance, file.tell()
 
 
-def _end_of_meta(content: bytes) -> int | None:
-    """Where the data set begins as the group length says, None where that is missing or wrong.
+def _plainly_stated(stated: Mapping[int, bytes]) -> EncodedInstance | None:
+    """What a header like our own says; None where it is written otherwise and pydicom is to read it."""
+    uids = [stated.get(element, b"").rstrip(b"\0") for element in (0x02, 0x03, 0x10)]
+    source = stated.get(0x16, b"").strip(b" ")
+    if not all(map(_UID.fullmatch, uids)) or not _AE_TITLE.fullmatch(source):
+        return None
+    sop_class, sop_instance, syntax = (uid.decode() for uid in uids)
+    return EncodedInstance(sop_class, sop_instance, syntax, source.decode(), dataset=b"")
+
+
+def _end_of_meta(content: bytes, stated: dict[int, bytes]) -> int | None:
+    """Where the data set begins as the group length says, None where that is missing or wrong; values on the way.
 
     A damaged data set may begin with group 0002 itself: only the length tells then what belongs to it.
     """
@@ -110,6 +135,9 @@ def _end_of_meta(content: bytes) -> int | None:
     while at + 12 <= end <= len(content):
         if content[at + 4 : at + 6] in _LONG:
             at += 12 + int.from_bytes(content[at + 8 : at + 12], "little")
-        else:
-            at += 8 + int.from_bytes(content[at + 6 : at + 8], "little")
+            continue
+        start, length = at + 8, int.from_bytes(content[at + 6 : at + 8], "little")
+        at = start + length
+        if content[start - 8 : start - 6] == b"\2\0" and content[start - 4 : start - 2] in (b"UI", b"AE"):
+            stated[int.from_bytes(content[start - 6 : start - 4], "little")] = content[start:at]
     return at if at == end else None

@@ -1,12 +1,12 @@
-"""What the receiver and its receiving processes say to each other: short JSON lists over a socket pair.
+"""What the receiver and its receiving processes say to each other: short lists over a socket pair.
 
 The socket keeps messages whole and in order (SOCK_SEQPACKET), so that many threads may send; a connection travels
-beside the message that speaks of it.
+beside the message that speaks of it. Both ends are the same program, so that the interpreter's own encoding will do.
 """
 
 from __future__ import annotations
 
-import json
+import marshal
 import socket
 from typing import Any
 
@@ -28,7 +28,7 @@ def say(line: socket.socket, word: str, *values: Any, connection: socket.socket 
     Raises:
         OSError: when the other process is gone.
     """
-    message = json.dumps([word, *values]).encode()
+    message = marshal.dumps([word, *values])
     if connection is None:
         line.send(message)
     else:
@@ -43,7 +43,7 @@ def hear(line: socket.socket) -> tuple[str, list[Any], socket.socket | None] | N
         return None
     if not message:
         return None
-    word, *values = json.loads(message)
+    word, *values = marshal.loads(message)  # noqa: S302 - from a process of our own
     return word, values, socket.socket(fileno=descriptors[0]) if descriptors else None
 
 

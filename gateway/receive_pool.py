@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import selectors
 import socket
 import subprocess
@@ -20,6 +21,8 @@ from gateway.settings import Settings
 
 _AGAIN_S = 1.0
 _KILL_AFTER_S = 10.0
+_PAUSE_S = 0.005
+_MOST_AT_ONCE = 200
 _log = structlog.get_logger(__name__)
 
 
@@ -112,15 +115,24 @@ class ReceivePool:
             self._selector.register(ours, selectors.EVENT_READ, child)
 
     def _listen(self) -> None:
+        """Look now and then while much is said: to be woken for each instance costs more than to hear of it."""
         while self._selector.get_map() or not self._ending:
-            for key, _ in self._selector.select(_AGAIN_S):
+            ready = self._selector.select(_AGAIN_S)
+            for key, _ in ready:
                 self._hear(key.data)
+            if ready and not self._ending:
+                time.sleep(_PAUSE_S)
 
     def _hear(self, child: _Child) -> None:
         with self._changing:  # `unheard` must not look between the message and the indexer
-            message = hear(child.line)
-            if message is not None:
+            for _ in range(_MOST_AT_ONCE):
+                message = hear(child.line)
+                if message is None:
+                    break
                 self._act(child, message[0], message[1])
+                if not _readable(child.line):
+                    return
+            else:
                 return
             self._bury(child)
             if self._ending:
@@ -154,9 +166,9 @@ class ReceivePool:
 
 
 def _readable(line: socket.socket) -> bool:
-    with selectors.DefaultSelector() as selector:
-        selector.register(line, selectors.EVENT_READ)
-        return bool(selector.select(0))
+    poller = select.poll()
+    poller.register(line, select.POLLIN)
+    return bool(poller.poll(0))
 
 
 def _try_to_say(line: socket.socket, word: str, *values: Any) -> None:

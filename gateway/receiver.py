@@ -20,13 +20,15 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
+from gateway.alike_images import AlikeImages
 from gateway.arrivals import ArrivalRules, Outcome, StoredInstance, Verdict, index_instance
 from gateway.arrived_files import ArrivedFile, checked_facts, read_arrived
 from gateway.associations import Carrier, broken, note_study
 from gateway.blobs import BlobStore, explained
 from gateway.database import read_scope, session_scope
 from gateway.errors import BlobDamaged, BlobMissing, Retriable, Unreadable
-from gateway.inbox import InboxFile, abandoned_boxes
+from gateway.grouped_arrivals import index_group, known_uids
+from gateway.inbox import InboxFile, abandoned_boxes, sync
 from gateway.instance_copies import same_content
 from gateway.instance_facts import InstanceFacts, NotIndexable
 from gateway.part10 import EncodedInstance, read_file_header, read_part10
@@ -35,6 +37,7 @@ from gateway.sop_classes import ACCEPTED
 from gateway.tables import Delivery, Instance, InstanceRole, Quarantine, QuarantineKind
 
 _LONGEST_FILE_HEADER = 1024
+_AT_ONCE = 64
 log = structlog.get_logger(__name__)
 
 
@@ -47,6 +50,7 @@ class Receiver:
     rules: ArrivalRules
     counts: Counter[Verdict] = field(default_factory=Counter)
     _counting: Lock = field(default_factory=Lock)
+    _alike: AlikeImages = field(default_factory=AlikeImages)
 
     def take(self, instance: EncodedInstance, carrier: Carrier | None = None) -> Outcome:
         """Store an instance durably and index it, or keep it in quarantine with the reason.
@@ -105,7 +109,8 @@ class Receiver:
             StorageFull, StorageBroken, DatabaseNotReady: everything is as before; try again later.
         """
         try:
-            self._take_files([new for arrival in arrivals if (new := _read(*arrival)) is not None])
+            sync([file for file, _ in arrivals])  # no row may outlive the bytes it speaks of
+            self._take_files([new for arrival in arrivals if (new := self._read(*arrival)) is not None])
         except Retriable:
             raise
         except IntegrityError:  # another process stored the same instance at this moment
@@ -116,29 +121,57 @@ class Receiver:
             else:
                 self._set_aside(arrivals[0][0], error)
 
+    def _read(self, file: InboxFile, carrier: Carrier) -> ArrivedFile | None:
+        try:
+            return read_arrived(file, carrier, self._alike)
+        except FileNotFoundError:  # another receiver of this store took it for abandoned, and has indexed it
+            log.warning("a file is no longer in the inbox", carrier=carrier.key)
+            return None
+        except OSError as error:
+            raise explained(error) from error
+
     def _take_one_by_one(self, arrivals: Sequence[tuple[InboxFile, Carrier]]) -> None:
         for arrival in arrivals:
             self.take_files([arrival])
 
     def _take_files(self, batch: Sequence[ArrivedFile]) -> None:
         with session_scope(self.engine) as session:
-            outcomes = [self._enter(session, prepared) for prepared in batch]
-        for prepared, outcome in zip(batch, outcomes, strict=True):
+            outcomes = self._enter_all(session, batch)
+        for prepared in batch:
             Path(prepared.file.path).unlink(missing_ok=True)
+        for outcome in outcomes:
             _tell(outcome)
         with self._counting:
             self.counts.update(outcome.verdict for outcome in outcomes)
 
+    def _enter_all(self, session: Session, batch: Sequence[ArrivedFile]) -> list[Outcome]:
+        """Study by study; one of which everything is usual goes in as a whole, the others instance by instance."""
+        outcomes = []
+        usual = _usual_studies(session, batch)
+        for group in _by_study(batch):
+            as_a_whole = group[0].study_uid in usual and self._enter_group(session, group)
+            outcomes += as_a_whole or [self._enter(session, prepared) for prepared in group]
+        return outcomes
+
+    def _enter_group(self, session: Session, group: Sequence[ArrivedFile]) -> list[Outcome]:
+        """Nothing where the group has to go in instance by instance."""
+        study_key = index_group(session, [stored for new in group if (stored := new.stored()) is not None], self.rules)
+        if study_key is None:
+            return []
+        for new in group:
+            self.blobs.adopt(Path(new.file.path), new.blob)
+        for carrier in {new.carrier.key: new.carrier for new in group}.values():
+            note_study(session, carrier, study_key)
+        return [Outcome(Verdict.STORED, study_key=study_key)] * len(group)
+
     def _enter(self, session: Session, new: ArrivedFile) -> Outcome:
-        path = Path(new.file.path)
-        if new.problem is not None or new.facts is None or new.dataset is None:
+        path, stored = Path(new.file.path), new.stored()
+        if stored is None or new.facts is None:
             self.blobs.adopt(path, new.blob)
             problem = new.problem or NotIndexable(QuarantineKind.UNREADABLE, "It is no DICOM file.")
             return _refused(session, new.instance, problem, new.blob)
         outcome = self._settled_already(session, new.instance, new.facts, new.dataset, new.digest)
         if outcome is None:
-            length, syntax, source = len(new.instance.dataset), new.instance.transfer_syntax_uid, new.instance.source_ae
-            stored = StoredInstance(new.facts, syntax, source, new.blob, new.digest, length)
             outcome = index_instance(session, stored, self.rules)
         if outcome.verdict in (Verdict.STORED, Verdict.KEPT_FOR_DECISION):
             self.blobs.adopt(path, new.blob)
@@ -157,13 +190,13 @@ class Receiver:
         Path(file.path).unlink(missing_ok=True)
 
     def _settled_before(
-        self, instance: EncodedInstance, facts: InstanceFacts, dataset: Dataset, digest: str
+        self, instance: EncodedInstance, facts: InstanceFacts, dataset: Dataset | None, digest: str
     ) -> Outcome | None:
         with read_scope(self.engine) as session:
             return self._settled_already(session, instance, facts, dataset, digest)
 
     def _settled_already(
-        self, session: Session, instance: EncodedInstance, facts: InstanceFacts, dataset: Dataset, digest: str
+        self, session: Session, instance: EncodedInstance, facts: InstanceFacts, dataset: Dataset | None, digest: str
     ) -> Outcome | None:
         """Our own result coming back, or an instance that is stored already: nothing to write."""
         if _is_own_result(facts, dataset) or _was_delivered(session, facts.sop_instance_uid):
@@ -229,14 +262,23 @@ class Receiver:
         return Outcome(Verdict.REFUSED, QuarantineKind.UNREADABLE, problem.explanation)
 
 
-def _read(file: InboxFile, carrier: Carrier) -> ArrivedFile | None:
-    try:
-        return read_arrived(file, carrier)
-    except FileNotFoundError:  # another receiver of this store took it for abandoned, and has indexed it
-        log.warning("a file is no longer in the inbox", carrier=carrier.key)
-        return None
-    except OSError as error:
-        raise explained(error) from error
+def _by_study(batch: Sequence[ArrivedFile]) -> list[list[ArrivedFile]]:
+    """In order of arrival within each study. The studies come in one order, so that two receivers do not lock them
+    crosswise; what has none comes last."""
+    groups: dict[str, list[ArrivedFile]] = {}
+    for new in batch:
+        groups.setdefault(new.study_uid, []).append(new)
+    return [groups[uid] for uid in sorted(groups, reverse=True)]
+
+
+def _usual_studies(session: Session, batch: Sequence[ArrivedFile]) -> set[str]:
+    """Studies of which only images have come that were never seen."""
+    uids = [new.facts.sop_instance_uid for new in batch if new.facts is not None]
+    if len(set(uids)) < len(uids):
+        return set()
+    known = known_uids(session, uids)
+    odd = {new.study_uid for new in batch if not new.is_image or new.instance.sop_instance_uid in known}
+    return {new.study_uid for new in batch} - odd
 
 
 def _refused(session: Session, instance: EncodedInstance, problem: NotIndexable, blob: str) -> Outcome:
@@ -269,8 +311,9 @@ def take_abandoned(receiver: Receiver) -> int:
     for box in abandoned_boxes(receiver.blobs.folder):
         try:
             carriers = {file.carrier_key: Carrier(file.carrier_key, _source_ae(file)) for file in box.files}
-            for file in box.files:
-                receiver.take_files([(file, carriers[file.carrier_key])])
+            for first in range(0, len(box.files), _AT_ONCE):
+                some = box.files[first : first + _AT_ONCE]
+                receiver.take_files([(file, carriers[file.carrier_key]) for file in some])
             for carrier in carriers.values():
                 broken(receiver.engine, carrier)
         finally:
@@ -306,8 +349,8 @@ def rebuild_index(receiver: Receiver) -> int:
     return left_behind + found
 
 
-def _is_own_result(facts: InstanceFacts, dataset: Dataset) -> bool:
-    if ACCEPTED[facts.sop_class_uid] is not InstanceRole.MATERIAL:
+def _is_own_result(facts: InstanceFacts, dataset: Dataset | None) -> bool:
+    if ACCEPTED[facts.sop_class_uid] is not InstanceRole.MATERIAL or dataset is None:
         return False
     from inference.encoding.identity import is_own_object  # the encoders load slowly; MR images never need them
 

@@ -88,11 +88,16 @@ class ReceivingSocket(AssociationSocket):
         """
         self._make_room()
         count = self._connection.recv_into(self._chunk[self._end :])
-        if _QUICKACK is not None:
-            # The kernel falls back to delayed acknowledgements by itself; a sender with Nagle on then waits 40 ms.
-            self._connection.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
         self._end += count
         return count
+
+    def acknowledge(self) -> None:
+        """Let the peer go on sending: to be called after `fill` unless something is sent at once, which tells it too.
+
+        The kernel falls back to delayed acknowledgements by itself; a sender with Nagle on then waits 40 ms.
+        """
+        if _QUICKACK is not None:
+            self._connection.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
 
     def unpin(self) -> None:
         """Nobody looks at received PDUs any more."""
@@ -111,6 +116,7 @@ class ReceivingSocket(AssociationSocket):
         while self._end - self._start < nr_bytes:
             if not self.fill():
                 break
+            self.acknowledge()
         stop = min(self._start + nr_bytes, self._end)
         taken = bytearray(self._chunk[self._start : stop])
         self._start = stop

@@ -207,6 +207,8 @@ class StorageDul(DULServiceProvider):
                 return
             messages.take(connection.take_pdu(length))
             found = connection.next_pdu()
+        if messages.inside_data_set or connection.partial:
+            connection.acknowledge()  # else the response has done so
 
     def _hand_over(self, kind: int) -> None:
         """A PDU for pynetdicom. What was acknowledged is on the disk before a release is answered."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from functools import lru_cache
 
 from gateway.store_status import Answer
 
@@ -83,13 +84,7 @@ def has_data_set(elements: dict[int, bytes]) -> bool:
 
 def encoded_response(request: StoreRequest, answer: Answer, longest_pdu: int) -> bytes:
     """The P-DATA-TF PDU, or several where the peer takes `longest_pdu` bytes at most (0 = any), of a C-STORE-RSP."""
-    elements = (
-        _element(_SOP_CLASS, request.sop_class)
-        + _number(_COMMAND, _C_STORE_RSP)
-        + _element(_RESPONDED_TO, request.message_id)
-        + _number(_DATA_SET_TYPE, _NO_DATA_SET)
-        + _number(_STATUS, answer.status)
-    )
+    elements = _first_elements(request.sop_class) + request.message_id + _status_elements(answer.status)
     if answer.comment:
         comment = answer.comment[:64].encode("ascii", "replace")
         elements += _element(_COMMENT, comment + b" " * (len(comment) % 2))
@@ -107,6 +102,17 @@ def encoded_response(request: StoreRequest, answer: Answer, longest_pdu: int) ->
         )
         for at in starts
     )
+
+
+@lru_cache(maxsize=64)
+def _first_elements(sop_class: bytes) -> bytes:
+    """Up to the number of the message that is responded to."""
+    return _element(_SOP_CLASS, sop_class) + _number(_COMMAND, _C_STORE_RSP) + _HEADER.pack(0, _RESPONDED_TO, 2)
+
+
+@lru_cache(maxsize=64)
+def _status_elements(status: int) -> bytes:
+    return _number(_DATA_SET_TYPE, _NO_DATA_SET) + _number(_STATUS, status)
 
 
 def _pdu(context_id: int, control: int, content: bytes) -> bytes:
