@@ -37,6 +37,11 @@ class Gateway:
     def exports_folder(self) -> Path:
         return self.settings.data_dir / "exports"
 
+    @property
+    def models_folder(self) -> Path:
+        """Where installed models are kept, beside those that ship."""
+        return self.settings.data_dir / "models"
+
     @cached_property
     def keys(self) -> KeyRing:
         """The de-identification keys.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import structlog
 
-from gateway import retention
+from gateway import forecast_watch, retention
 from gateway.context import Gateway
 from gateway.engine import Arguments
 from gateway.retention_plan import days_of
@@ -25,8 +25,10 @@ def run(gateway: Gateway, arguments: Arguments) -> None:
     folders = [folder for folder in _partial_folders(gateway) if time.time() - folder.stat().st_mtime > OLD_S]
     for folder in folders:
         shutil.rmtree(folder)
+    demoted = forecast_watch.demote_if_failing(gateway)
     removals = retention.apply(gateway) if any(days is not None for days in days_of(gateway.settings).values()) else []
-    _log.info("housekeeping", unfinished_files=files, partial_folders=len(folders), removals=len(removals))
+    counts = {"unfinished_files": files, "partial_folders": len(folders), "removals": len(removals)}
+    _log.info("housekeeping", **counts, demoted=demoted)
 
 
 def _partial_folders(gateway: Gateway) -> list[Path]:

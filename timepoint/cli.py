@@ -13,6 +13,7 @@ from timepoint.commands import (
     demo,
     identity,
     maintenance,
+    model_life,
     models,
     priors,
     records,
@@ -62,6 +63,7 @@ for _command in (
     models.train,
     models.evaluate,
     models.compare,
+    model_life.finetune,
 ):
     app.command()(_command)
 for _group, _name in (
@@ -73,6 +75,7 @@ for _group, _name in (
     (records.jobs, "jobs"),
     (tools.simulate, "simulate"),
     (models.models, "models"),
+    (model_life.import_, "import"),
     (maintenance.db, "db"),
     (storage.storage, "storage"),
     (vault.vault, "vault"),

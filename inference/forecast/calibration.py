@@ -28,7 +28,7 @@ MAXIMUM_HORIZON_DAYS = 411
 HORIZON_BINS = {"1mo": (7, 45), "3mo": (45, 137), "6mo": (137, 229), "12mo": (229, 412)}
 """Days from (inclusive) and to (exclusive); the names are those of the reports."""
 
-_BIN_CENTRES = np.array([30.0, 91.0, 183.0, 320.0])
+BIN_CENTRES = np.array([30.0, 91.0, 183.0, 320.0])
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Calibration:
 
     def apply(self, grid: Floats, tumour: Ints) -> Floats:
         """Calibrate ln quantiles (queries, horizons of `GRID_DAYS`, 7); `tumour` is the type of each query."""
-        factor = np.stack([np.interp(GRID_DAYS, _BIN_CENTRES, row) for row in self.factors])[tumour]
+        factor = np.stack([np.interp(GRID_DAYS, BIN_CENTRES, row) for row in self.factors])[tumour]
         median = grid[..., MEDIAN : MEDIAN + 1]
         # Once before the factors, so that they act on widths in order, and once after them.
         offset = never_narrower(grid - median) * factor[..., None]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from inference.forecast.arrays import FLOOR_ML, Floats, Ints, PatientArrays
 from inference.forecast.calibration import GRID_DAYS, Calibration, at_horizon
 from inference.forecast.network import QUANTILES, Architecture, ForecastNet
+from inference.forecast.persistence import Persistence
 from inference.forecast.prior import PopulationPrior
 from inference.forecast.queries import CONTEXT_SCHEMA, CONTEXT_WIDTH_WITHOUT_TYPE, Queries, context_of
 from inference.model_folder import (
@@ -45,6 +46,7 @@ class ForecastModel:
     calibration: Calibration
     card: dict[str, Any]
     identity: AlgorithmIdentity
+    persistence: Persistence = field(default_factory=Persistence.none)
 
     @property
     def types(self) -> int:
@@ -74,10 +76,11 @@ class ForecastModel:
             network.load_state_dict(load_file(found.weights))
             prior = PopulationPrior.from_json(card["prior"])
             calibration = Calibration.from_json(card["calibration"])
+            persistence = Persistence.from_json(card.get("persistence"))
         except (KeyError, TypeError, RuntimeError) as error:
             raise ForecastModelError(f"{folder}: model.json and the weights do not fit together ({error})") from error
         network.eval()
-        return cls(network, prior, calibration, card, found.identity)
+        return cls(network, prior, calibration, card, found.identity, persistence)
 
     def save(self, folder: Path, readme: str) -> ModelFolder:
         """Write the model folder; `card` must hold `name` and `version`."""
@@ -96,6 +99,7 @@ class ForecastModel:
             "prior": self.prior.to_json(),
             "calibration": self.calibration.to_json(),
             "calibration_id": self.calibration.id,
+            "persistence": self.persistence.to_json(),
         }
         return write_model_folder(folder, card, readme)
 
@@ -112,7 +116,9 @@ class ForecastModel:
 
     def grid(self, arrays: PatientArrays, rows: Ints, scans: Ints) -> Floats:
         """Calibrated ln quantiles at `GRID_DAYS`, (n, horizons, 7)."""
-        return self.calibration.apply(self.raw_grid(arrays, rows, scans), arrays.tumour[rows])
+        tumour = arrays.tumour[rows]
+        calibrated = self.calibration.apply(self.raw_grid(arrays, rows, scans), tumour)
+        return self.persistence.mix(calibrated, arrays.ln_volume[rows, scans], tumour)
 
     def quantiles_ml(self, arrays: PatientArrays, queries: Queries) -> Floats:
         """Calibrated quantiles of the volume in ml for each query, (queries, 7).

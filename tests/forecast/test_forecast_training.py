@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from inference.forecast.arrays import arrays_of
+from inference.forecast.arrays import TUMOUR_TYPES, arrays_of
 from inference.forecast.model import ForecastModel
 from inference.forecast.network import Architecture, ForecastNet
 from inference.forecast.prior import PopulationPrior
@@ -51,7 +51,7 @@ def test_beats_the_last_value_on_its_test_patients(small_trained: TrainedModel) 
 
 def test_an_untrained_network_is_the_prior(fresh: SimulatedHistories) -> None:
     arrays = arrays_of(fresh.histories.patients[:10])
-    prior = PopulationPrior(np.tile(START, (6, 1)))
+    prior = PopulationPrior(np.tile(START, (len(TUMOUR_TYPES), 1)))
     queries = Queries(np.arange(10), np.full(10, 2), np.full(10, 91.0))
     context = context_of(arrays, prior.filter(arrays), prior, queries)
     network = ForecastNet(Architecture(context.inputs.shape[1])).eval()
@@ -71,7 +71,7 @@ class Bench:
         arrays = arrays_of(data.patients)
         windows = windows_of(arrays)
         windows = windows.where(~windows.surgery)
-        prior = PopulationPrior(np.tile(START, (6, 1)))
+        prior = PopulationPrior(np.tile(START, (len(TUMOUR_TYPES), 1)))
         device = torch.device("cpu")
         self.known = Samples.of(arrays, windows, prior, device)
         self.unknown = Samples.of(arrays.of_unknown_type(), windows, prior, device)

@@ -45,7 +45,9 @@ class Intervals:
 
     def yearly(self, tumour: TumourType) -> list[float]:
         who = (self.tumour == tumour) & self.treated
-        return np.percentile(self.change[who] / self.gap_days[who] * 365.25, [10, 25, 50, 75, 90]).tolist()
+        yearly = self.change[who] / self.gap_days[who] * 365.25
+        found: list[float] = np.percentile(yearly, [10, 25, 50, 75, 90]).tolist()
+        return found
 
 
 def test_same_seed_same_bytes_and_a_larger_set_begins_with_the_smaller() -> None:

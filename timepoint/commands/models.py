@@ -31,7 +31,7 @@ def train(
     from training.forecast.train import train as run
 
     settings = TrainConfig.from_toml(config) if config else TrainConfig()
-    histories, truth = _read(data) if data else (None, None)
+    histories, truth = read_histories(data) if data else (None, None)
     trained = run(settings, histories, device, out, truth=truth, resume=resume, progress=say)
     say(f"Model written to {trained.folder}.")
     _show_metrics(trained.report, f"{settings.name} {settings.version} on its own test patients")
@@ -47,8 +47,8 @@ def evaluate(
     from training.forecast.evaluate import evaluate as run
     from training.forecast.report_html import render
 
-    histories, truth = _read(data)
-    report = run(_folder(model), histories, truth)
+    histories, truth = read_histories(data)
+    report = run(model_folder(model), histories, truth)
     if html:
         html.write_text(render(report), encoding="utf-8")
         say(f"Page written to {html}.")
@@ -67,8 +67,8 @@ def compare(
     """Compare two forecasters on patients that neither was trained with; differences are B minus A."""
     from training.forecast.compare import compare as run
 
-    histories, truth = _read(data)
-    report = run(_folder(a), _folder(b), histories, truth)
+    histories, truth = read_histories(data)
+    report = run(model_folder(a), model_folder(b), histories, truth)
     if as_json:
         show_json(report)
         return
@@ -91,7 +91,7 @@ def list_models(as_json: JsonOption = False) -> None:
 @models.command("show")
 def show_model(model: ModelArgument, as_json: JsonOption = False) -> None:
     """Show a model's card."""
-    folder = _folder(model)
+    folder = model_folder(model)
     if as_json:
         show_json(_card(folder))
     else:
@@ -109,7 +109,8 @@ def _card(folder: Path) -> dict[str, Any]:
     return card
 
 
-def _folder(model: str) -> Path:
+def model_folder(model: str) -> Path:
+    """The folder of a model by the name of one that ships, or by its path."""
     named = {folder.name: folder for folder in _installed()}
     if model in named:
         return named[model]
@@ -118,7 +119,7 @@ def _folder(model: str) -> Path:
     return Path(model)
 
 
-def _read(file: Path) -> tuple[Histories, dict[str, Truth] | None]:
+def read_histories(file: Path) -> tuple[Histories, dict[str, Truth] | None]:
     """Histories and, where it lies beside them, the latent truth of simulated ones."""
     from longitudinal.histories import decode, decode_truth
 

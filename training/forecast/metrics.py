@@ -13,8 +13,8 @@ from inference.forecast.network import MEDIAN, QUANTILES
 RESAMPLES = 2000
 _LEVELS = np.array(QUANTILES)
 # Width of the probability that each of the seven levels stands for in the integral of the pinball loss.
-_WEIGHTS = np.array([0.075, 0.10, 0.20, 0.25, 0.20, 0.10, 0.075])
-_WEIGHTS = _WEIGHTS / _WEIGHTS.sum()
+CRPS_WEIGHTS = np.array([0.075, 0.10, 0.20, 0.25, 0.20, 0.10, 0.075])
+CRPS_WEIGHTS = CRPS_WEIGHTS / CRPS_WEIGHTS.sum()
 _CHUNK = 200
 
 
@@ -34,7 +34,7 @@ def crps(measured_ml: Floats, quantiles_ml: Floats) -> Floats:
     """Continuous ranked probability score of each forecast from its seven quantiles, in ml."""
     error = measured_ml[:, None] - quantiles_ml
     pinball = np.maximum(_LEVELS * error, (_LEVELS - 1) * error)
-    return np.asarray(2 * (pinball * _WEIGHTS).sum(axis=1))
+    return np.asarray(2 * (pinball * CRPS_WEIGHTS).sum(axis=1))
 
 
 def scores(measured_ml: Floats, quantiles_ml: Floats, last_ml: Floats) -> dict[str, float]:
@@ -59,16 +59,19 @@ def observed_levels(measured_ml: Floats, quantiles_ml: Floats) -> list[float]:
     return [rounded(v) for v in (measured_ml[:, None] <= quantiles_ml).mean(axis=0)]
 
 
-def paired(loss: Floats, reference: Floats, patients: Ints, seed: int = 0) -> dict[str, list[float]]:
-    """Mean of `loss`, mean of `loss - reference`, and the latter relative to the reference, each with interval."""
+def paired(
+    loss: Floats, reference: Floats, patients: Ints, seed: int = 0, level: float = 0.95
+) -> dict[str, list[float]]:
+    """Mean of `loss`, mean of `loss - reference`, and the latter relative to the reference, each with the interval
+    of `level`."""
     total, other, number = _by_patient(patients, loss, reference)
     draws = _resample(len(number), seed)
     mean, base = draws @ total / (draws @ number), draws @ other / (draws @ number)
     whole, whole_base = total.sum() / number.sum(), other.sum() / number.sum()
     return {
-        "mean": _interval(whole, mean).to_json(),
-        "difference": _interval(whole - whole_base, mean - base).to_json(),
-        "relative": _interval(whole / whole_base - 1, mean / base - 1).to_json(),
+        "mean": _interval(whole, mean, level).to_json(),
+        "difference": _interval(whole - whole_base, mean - base, level).to_json(),
+        "relative": _interval(whole / whole_base - 1, mean / base - 1, level).to_json(),
     }
 
 
@@ -104,6 +107,6 @@ def _resample(patients: int, seed: int) -> Floats:
     return np.concatenate(draws).astype(np.float64)
 
 
-def _interval(value: float, draws: Floats) -> Interval:
-    low, high = np.percentile(draws, [2.5, 97.5])
+def _interval(value: float, draws: Floats, level: float = 0.95) -> Interval:
+    low, high = np.percentile(draws, [50 * (1 - level), 50 * (1 + level)])
     return Interval(float(value), float(low), float(high))

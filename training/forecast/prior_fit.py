@@ -22,9 +22,30 @@ START = np.array([-2.5, -3.0, 0.0, 0.02, -2.3, -1.8, -0.1, -0.02, -0.05])
 _SPREAD = np.array([3.0, 3.0, 0.3, 0.3, 2.0, 1.0, 0.5, 0.5, 0.5])
 _BOUNDS = (-12.0, 4.0)
 _MOST_PATIENTS = 250
+_REFIT_SPREAD = 0.4
+_REFIT_EVALUATIONS = 500
+"""How far, against a first fit, new patients may move the prior."""
 _FEWEST_PATIENTS = 5
 _OVERLAP = 4.0
 _SURPRISE_CAP = 16.0
+
+
+def refit_prior(prior: PopulationPrior, arrays: PatientArrays, rows: Ints, seed: int = 0) -> PopulationPrior:
+    """The prior moved to the patients `rows` and shrunk to what it was; a type without patients stays.
+
+    It removes most of the harm that a model trained elsewhere does.
+    """
+    theta = prior.theta.copy()
+    rng = np.random.default_rng(seed)
+    for code in np.unique(arrays.tumour[rows]):
+        mine = rows[arrays.tumour[rows] == code]
+        if len(mine) > _MOST_PATIENTS:
+            mine = np.sort(rng.choice(mine, _MOST_PATIENTS, replace=False))
+        if len(mine) >= _FEWEST_PATIENTS:
+            theta[code] = _fit_type(
+                arrays.take(mine), np.clip(theta[code], *_BOUNDS), _SPREAD * _REFIT_SPREAD, _REFIT_EVALUATIONS
+            )
+    return PopulationPrior(theta)
 
 
 def fit_prior(arrays: PatientArrays, rows: Ints, seed: int) -> PopulationPrior:
@@ -43,7 +64,9 @@ def fit_prior(arrays: PatientArrays, rows: Ints, seed: int) -> PopulationPrior:
     return PopulationPrior(theta)
 
 
-def _fit_type(arrays: PatientArrays) -> Floats:
+def _fit_type(
+    arrays: PatientArrays, centre: Floats = START, spread: Floats = _SPREAD, evaluations: int = 2500
+) -> Floats:
     windows = windows_of(arrays)
     windows = windows.where(~windows.surgery)
     queries = windows.queries
@@ -58,8 +81,8 @@ def _fit_type(arrays: PatientArrays) -> Floats:
         states = prior.filter(one_type).at(queries.index)
         found = prior.predict(states, tumour[queries.rows], queries.horizon_days, planned, sd_ln)
         surprise = np.minimum(((y - found.mean) / found.sd) ** 2, _SURPRISE_CAP)
-        penalty = 0.5 * float((((theta - START) / _SPREAD) ** 2).sum())
+        penalty = 0.5 * float((((theta - centre) / spread) ** 2).sum())
         return penalty + float((np.log(found.sd) + 0.5 * surprise).sum()) / _OVERLAP
 
-    found = minimize(cost, START, method="Powell", options={"maxiter": 6, "maxfev": 2500, "ftol": 1e-5})
+    found = minimize(cost, centre, method="Powell", options={"maxiter": 6, "maxfev": evaluations, "ftol": 1e-5})
     return np.asarray(np.clip(found.x, *_BOUNDS))
