@@ -13,6 +13,7 @@ import argparse
 import json
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,47 +25,64 @@ from training.simulate.histories import simulate_histories
 
 VOLUME_KNOWN = 0.02
 """The attacker's volume comes from a report of another reading: within 2 % of the hospital's."""
-Fits = Callable[[Patient, Patient], bool]
+KNOWN = (2, 3, 4)
 
 
-def consecutive(patient: Patient, known: int) -> list[np.ndarray]:
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """A patient as the attacker sees one: runs of intervals by their length (n, length), volumes, description."""
+
+    pid: str
+    runs: dict[int, np.ndarray]
+    volumes: np.ndarray
+    patient: Patient
+
+
+Fits = Callable[[Seen, Seen], bool]
+
+
+def seen(patient: Patient) -> Seen:
     steps = np.diff([scan.t for scan in patient.scans])
-    return [steps[i : i + known] for i in range(len(steps) - known + 1)]
+    runs = {
+        n: np.lib.stride_tricks.sliding_window_view(steps, n) if len(steps) >= n else np.empty((0, n)) for n in KNOWN
+    }
+    return Seen(patient.pid, runs, np.array([scan.target_cc for scan in patient.scans]), patient)
 
 
 def by_intervals(known: int, tolerance: int) -> Fits:
     """The first `known` intervals of the target are known; rounding moves each end by at most half a step."""
 
-    def fits(target: Patient, candidate: Patient) -> bool:
-        wanted = consecutive(target, known)
-        return bool(wanted) and any(np.abs(run - wanted[0]).max() <= tolerance for run in consecutive(candidate, known))
+    def fits(target: Seen, candidate: Seen) -> bool:
+        wanted, runs = target.runs[known], candidate.runs[known]
+        return bool(len(wanted) and len(runs)) and bool((np.abs(runs - wanted[0]).max(axis=1) <= tolerance).any())
 
     return fits
 
 
 def by_volume(step_ml: float) -> Fits:
-    def fits(target: Patient, candidate: Patient) -> bool:
-        wanted = target.scans[0].target_cc
-        return any(abs(s.target_cc - wanted) <= VOLUME_KNOWN * wanted + step_ml / 2 for s in candidate.scans)
+    def fits(target: Seen, candidate: Seen) -> bool:
+        wanted = float(target.volumes[0])
+        return bool((np.abs(candidate.volumes - wanted) <= VOLUME_KNOWN * wanted + step_ml / 2).any())
 
     return fits
 
 
-def by_description(target: Patient, candidate: Patient) -> bool:
+def by_description(known: Seen, found: Seen) -> bool:
+    target, candidate = known.patient, found.patient
     pairs = ((getattr(target, n), getattr(candidate, n)) for n in ("tumour_type", "sex", "who_grade", "idh", "mgmt"))
     ages = candidate.age_decade is None or target.age_decade is None or candidate.age_decade <= target.age_decade
     return ages and all(theirs is None or theirs == mine or str(theirs) == "OTHER" for mine, theirs in pairs)
 
 
-def by_scans(target: Patient, candidate: Patient) -> bool:
-    return len(target.scans) == len(candidate.scans)
+def by_scans(target: Seen, candidate: Seen) -> bool:
+    return len(target.volumes) == len(candidate.volumes)
 
 
 def both(*parts: Fits) -> Fits:
     return lambda target, candidate: all(part(target, candidate) for part in parts)
 
 
-def rightly_singled_out(truth: Sequence[Patient], left: Sequence[Patient], fits: Fits) -> float:
+def rightly_singled_out(truth: Sequence[Seen], left: Sequence[Seen], fits: Fits) -> float:
     right = 0
     for target in truth:
         candidates = [c.pid for c in left if fits(target, c)]
@@ -73,7 +91,7 @@ def rightly_singled_out(truth: Sequence[Patient], left: Sequence[Patient], fits:
 
 
 def attacks(tolerance: int, step_ml: float) -> dict[str, Fits]:
-    found: dict[str, Fits] = {f"{n} intervals, to the day": by_intervals(n, tolerance) for n in (2, 3, 4)}
+    found: dict[str, Fits] = {f"{n} intervals, to the day": by_intervals(n, tolerance) for n in KNOWN}
     found["one volume within 2 %"] = by_volume(step_ml)
     found["type, markers, age, sex"] = by_description
     found["number of scans"] = by_scans
@@ -96,13 +114,14 @@ def measure(patients: int, seed: int) -> dict[str, Any]:
     truth = [p.model_copy(update={"truth": None}) for p in simulated]
     cohort = Histories(source=Source(kind="site-export"), patients=tuple(truth))
     result: dict[str, Any] = {"patients": patients, "unprotected": {}, "released": {}}
+    known = [seen(patient) for patient in truth]
     for name, fits in attacks(0, 0.0).items():
-        result["unprotected"][name] = rightly_singled_out(truth, truth, fits)
+        result["unprotected"][name] = rightly_singled_out(known, known, fits)
     for days in (7, 14, 30):
         release = prepare_release(cohort, ReleaseRules(interval_days=days))
-        left = release.histories.patients
+        left = [seen(patient) for patient in release.histories.patients]
         result["released"][str(days)] = {
-            **{name: rightly_singled_out(truth, left, fits) for name, fits in attacks(days, 0.1).items()},
+            **{name: rightly_singled_out(known, left, fits) for name, fits in attacks(days, 0.1).items()},
             "identifiers": identifiers_in(encode(release.histories)),
         }
     return result

@@ -25,6 +25,7 @@ from deidentify.reading import read_file
 from deidentify.residual_risk import ResidualRisk
 from deidentify.series_text import by_series, refuse_text_in
 from deidentify.subject import Subject, identifiers_of
+from deidentify.text_reader import is_installed
 from deidentify.verification import verify_bytes
 from deidentify.writing import to_bytes
 
@@ -86,7 +87,7 @@ def deidentify_folder(
     paths = sorted(path for path in source.rglob("*") if path.is_file())
     survey = _survey(source, paths)
     run = _Run(source, target, keys, profile, survey)
-    if profile.sample_series:
+    if profile.sample_series and is_installed():
         run.refuse_series_with_text()
     with _ledger(ledger_file) as write:
         for done, path in enumerate(paths, start=1):
