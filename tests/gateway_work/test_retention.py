@@ -104,8 +104,9 @@ def test_a_retraction_after_retention_names_all_that_was_sent(tmp_path: Path) ->
         sent = {row.sop_instance_uid for row in wrong}
         patient = str(session.get_one(Study, key).patient_key)
         other = add_patient(session, 2).patient_key
-        change = {"study_key": key, "from_key": patient, "to_key": other, "revision": 4, "cause": Cause.MOVE}
-        session.add(Rehoming(**change, taken_back=[row.id for row in wrong]))
+        ids = [row.id for row in wrong if row.id is not None]
+        change = Rehoming(study_key=key, from_key=patient, to_key=other, revision=4, cause=Cause.MOVE, taken_back=ids)
+        session.add(change)
     retraction.run(gateway, {"study_key": key, "revision": 4})
     with read_scope(gateway.database) as session:
         (row,) = session.exec(select(Delivery).where(Delivery.object_name == REJECTION)).all()
