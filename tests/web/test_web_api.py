@@ -157,15 +157,14 @@ def test_both_sides_of_an_identity_question_are_shown(client: TestClient) -> Non
 
 
 def test_events_tell_what_moved(analysed: Gateway) -> None:
-    with running_web(analysed) as base, httpx2.Client(base_url=base, timeout=20) as http:
-        with http.stream("GET", "/api/v1/events") as answer:
-            lines = answer.iter_lines()
-            assert next(lines).startswith("retry:")
-            with session_scope(analysed.database) as session:
-                study = session.get_one(Study, "s3")
-                study.instance_count += 1
-                session.add(study)
-            told = next(line for line in lines if line.startswith("data:"))
+    with running_web(analysed) as base, httpx2.stream("GET", f"{base}/api/v1/events", timeout=20) as answer:
+        lines = answer.iter_lines()
+        assert next(lines).startswith("retry:")
+        with session_scope(analysed.database) as session:
+            study = session.get_one(Study, "s3")
+            study.instance_count += 1
+            session.add(study)
+        told = next(line for line in lines if line.startswith("data:"))
     moved = json.loads(told.removeprefix("data:"))
     assert moved["changed"] == ["studies"]
     assert [s["study_key"] for s in moved["studies"]] == ["s3"]

@@ -46,6 +46,8 @@ class Viewer {
   private readonly choice: Choice;
   private readonly volumes = new Map<string, Volume>();
   private shown: Pane[] = [];
+  private opened: TimePointImages[] = [];
+  private openedContrast = "";
   private reading = new AbortController();
   private readonly said = el("p", { role: "status", class: "muted" });
 
@@ -56,7 +58,8 @@ class Viewer {
   ) {
     this.choice = { contrast: "t1c", planes: ["axial"], studies: [first] };
     visit.leaving(() => this.leave());
-    Object.assign(this.node, { shared: this.shared });
+    // For those who look at the viewer from outside: its state, and where a place in the patient lies on its grid.
+    Object.assign(this.node, { shared: this.shared, gridPlace: (lps: Triple) => this.gridPlace(lps) });
   }
 
   async start(): Promise<void> {
@@ -76,6 +79,11 @@ class Viewer {
     if (!(error instanceof DOMException && error.name === "AbortError")) this.said.replaceChildren(error instanceof Error ? error.message : String(error));
   }
 
+  private gridPlace(lps: Triple): Triple {
+    const grid = this.volumes.get(this.choice.studies[0] as string)?.grid;
+    return grid ? (toVoxel(grid.affine_lps, lps).map(Math.round) as Triple) : [0, 0, 0];
+  }
+
   private leave(): void {
     this.reading.abort();
     for (const pane of this.shown) pane.stop();
@@ -90,6 +98,12 @@ class Viewer {
     return made;
   }
 
+  /** What was read before and is complete is not read again. */
+  private kept(study: string): TimePointImages | undefined {
+    const same = this.openedContrast === this.choice.contrast;
+    return same ? this.opened.find((each) => each.volume.study_key === study && each.voxels?.complete && each.labels?.complete) : undefined;
+  }
+
   /** Lay the panes out and read what they show. */
   private async open(newWindow: boolean): Promise<void> {
     this.reading.abort();
@@ -100,9 +114,11 @@ class Viewer {
     const { studies, planes } = this.choice;
     const opened: TimePointImages[] = [];
     for (const study of studies) {
-      opened.push({ title: this.dated.find((d) => d.key === study)?.date ?? study, volume: await this.volume(study), voxels: null, labels: null });
+      opened.push(this.kept(study) ?? { title: this.dated.find((d) => d.key === study)?.date ?? study, volume: await this.volume(study), voxels: null, labels: null });
     }
     const reference = opened[0] ?? null;
+    this.opened = opened;
+    this.openedContrast = this.choice.contrast;
     this.shown = planes.flatMap((plane) => opened.map((each) => new Pane(plane, each, reference, this.shared)));
     const columns = studies.length > 1 ? studies.length : planes.length;
     this.panes.style.gridTemplateColumns = `repeat(${columns}, minmax(0, 1fr))`;
@@ -115,6 +131,11 @@ class Viewer {
 
   private async read(each: TimePointImages, signal: AbortSignal, takeWindow: boolean): Promise<void> {
     const { volume } = each;
+    if (each.voxels && each.labels) {
+      if (takeWindow) [this.shared.scene.look.low, this.shared.scene.look.high] = each.voxels.window;
+      this.shared.redraw();
+      return;
+    }
     const { shape, affine_lps } = volume.grid;
     const draw = (): void => this.shared.redraw();
     const study_key = volume.study_key;

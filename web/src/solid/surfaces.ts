@@ -45,6 +45,8 @@ export interface SurfaceScene {
   picture(): string;
   /** Where the letters of the patient's sides stand on the screen now, in pixels. */
   letters(): Record<Side, [number, number]>;
+  /** Where the middle of a part stands on the screen now, in pixels. */
+  placeOf(name: string): [number, number];
   stop(): void;
 }
 
@@ -181,6 +183,7 @@ class ThreeScene implements SurfaceScene {
   }
 
   letters(): Record<Side, [number, number]> {
+    this.camera.updateMatrixWorld();
     const centre = this.box.getCenter(new Vector3());
     const size = this.box.getSize(new Vector3());
     const placed = (Object.keys(SIDES) as Side[]).map((side) => {
@@ -189,6 +192,13 @@ class ThreeScene implements SurfaceScene {
       return [side, [((at.x + 1) / 2) * this.stage.clientWidth, ((1 - at.y) / 2) * this.stage.clientHeight]];
     });
     return Object.fromEntries(placed) as Record<Side, [number, number]>;
+  }
+
+  placeOf(name: string): [number, number] {
+    this.camera.updateMatrixWorld();
+    const part = this.parts.get(name);
+    const at = new Box3().expandByObject(part ?? this.scene).getCenter(new Vector3()).project(this.camera);
+    return [((at.x + 1) / 2) * this.stage.clientWidth, ((1 - at.y) / 2) * this.stage.clientHeight];
   }
 
   stop(): void {
