@@ -1,10 +1,15 @@
 """How fast instances are received, against DCMTK, Orthanc and plain pynetdicom, in one interleaved run.
 
-    python bench/receive.py [--quick] [--repetitions 5] [--instances 200] [--out DIR]
+    python bench/receive.py [--quick] [--repetitions 5] [--instances 400] [--out DIR] [--fresh-disk GB]
+    python bench/receive.py --ethernet
+    python bench/receive.py --lossless 50000 [--associations 8]
 
 Prints medians and, for each repetition paired with the peer's, ratios. With --out it draws the curve of instances per
 second, response times and CPU over 1 to 16 associations. Times jump on a shared machine; ratios and CPU do not.
-Needs Debian's dcmtk and orthanc.
+--ethernet sends with the stock storescu over a link of MTU 1500 from a network namespace of its own (needs root).
+--lossless sends so many instances and counts what is there afterwards; it fails where one is missing.
+--fresh-disk lets all of them store on a new ext4 (needs root): on one where files were deleted within the last
+minutes, making a file takes several times as long as everything else. Needs Debian's dcmtk and orthanc.
 """
 
 from __future__ import annotations
@@ -22,11 +27,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from receiving.blast import ENHANCED_MR, Sent, blast, open_association, release
+from receiving.fresh_disk import fresh_disk
 from receiving.images import Images, enhanced
+from receiving.lossless import send_and_count
+from receiving.namespaces import MTU, Link, ethernet
 from receiving.peers import CONTENDERS, Peer, running
 
 NODELAY, STOCK = "nd dcmtk +B 128k", ("dcmtk stock", "orthanc stock")
 OURS, DURABLE = "ours association", "ours instance"
+STALLING = (NODELAY, *STOCK, OURS, DURABLE)
+LOOPBACK = Link((), "127.0.0.1")
 STALLED_SHARE = 10
 """Stock DCMTK and Orthanc answer each C-STORE 40 ms late: they are sent a tenth of the instances."""
 
@@ -47,9 +57,21 @@ Results = dict[tuple[str, str], list[Run]]
 
 def main() -> None:
     options = _options()
+    print(f"load before: {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors")
     with tempfile.TemporaryDirectory(prefix="timepoint-bench-", dir=options.work) as work, ExitStack() as stack:
-        peers = {n: stack.enter_context(running(n, Path(work) / n.replace(" ", "-"))) for n in CONTENDERS}
+        if options.fresh_disk:
+            work = str(stack.enter_context(fresh_disk(Path(work), options.fresh_disk)))
+        if options.lossless:
+            sys.exit(_lossless(Path(work), options))
+        names = STALLING if options.ethernet else tuple(CONTENDERS)
+        peers = {n: stack.enter_context(running(n, Path(work) / n.replace(" ", "-"))) for n in names}
         images, results = Images(), Results()
+        for peer in peers.values():  # what a receiver loads at its first association is not measured
+            blast(peer.port, _groups(images, 16, 4))
+            peer.settle()
+        if options.ethernet:
+            _ethernet(peers, images, options, Path(work), results, stack.enter_context(ethernet()))
+            return
         ways = ["blast x1", "blast x4", "blast x8", "storescu"]
         for repetition in range(options.repetitions):
             for way in ways:
@@ -68,7 +90,11 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="one repetition, few instances")
     parser.add_argument("--repetitions", type=int, default=5)
-    parser.add_argument("--instances", type=int, default=200)
+    parser.add_argument("--instances", type=int, default=400)
+    parser.add_argument("--ethernet", action="store_true", help="stock storescu over a link of MTU 1500 (root)")
+    parser.add_argument("--lossless", type=int, metavar="N", help="send so many and count what is there afterwards")
+    parser.add_argument("--associations", type=int, default=8, help="of --lossless")
+    parser.add_argument("--fresh-disk", type=int, metavar="GB", help="store on a new ext4 of this size (root)")
     parser.add_argument("--out", type=Path, help="folder for the curve")
     parser.add_argument("--work", type=Path, default="/var/tmp", help="where what is received lies until the end")
     options = parser.parse_args()
@@ -77,19 +103,49 @@ def _options() -> argparse.Namespace:
     return options
 
 
+def _lossless(work: Path, options: argparse.Namespace) -> int:
+    """Exit status: 0 where everything that was acknowledged is in the rows and in the files."""
+    with running(DURABLE, work / "ours") as peer:
+        count = send_and_count(peer, work / "ours", options.lossless, options.associations)
+    print(f"{options.lossless} instances of 9 kB over {options.associations} associations ({DURABLE})")
+    missing, damaged, left = count.missing_rows, count.damaged_files, count.left_in_inbox
+    print(f"acknowledged {count.acknowledged}, rows {count.rows}, lost {count.lost}:", end=" ")
+    print(f"{missing} without a row, {damaged} without their file or with another, {left} left in the inbox")
+    rate = count.acknowledged / count.seconds
+    print(f"sent in {count.seconds:.0f} s ({rate:.0f}/s), indexed {count.settled_after_s:.0f} s later")
+    first, most, last = count.rss_mb[0], max(count.rss_mb), count.rss_mb[-1]
+    print(f"resident MB of all processes: {first:.0f} at the start, {most:.0f} at most, {last:.0f} at the end")
+    print(f"load after: {os.getloadavg()[0]:.1f}")
+    return int(count.lost > 0 or count.acknowledged < options.lossless // options.associations * options.associations)
+
+
+def _ethernet(
+    peers: dict[str, Peer], images: Images, options: argparse.Namespace, work: Path, results: Results, link: Link
+) -> None:
+    for repetition in range(options.repetitions):
+        for peer in _rotated(list(peers.values()), repetition):
+            _measure(peer, "storescu", images, options.instances, work, results, link)
+    print(f"stock storescu, MTU {MTU} between network namespaces")
+    for name in peers:
+        print(f"{name:20} {_median(results, name, 'storescu', 'per_second'):8.0f} inst/s")
+    _print_goals(results, [goal for goal in GOALS if goal[3] == "storescu"])
+
+
 def _rotated(peers: Sequence[Peer], by: int) -> Sequence[Peer]:
     by %= len(peers)
     return [*peers[by:], *peers[:by]]
 
 
-def _measure(peer: Peer, way: str, images: Images, instances: int, work: Path, results: Results) -> None:
+def _measure(
+    peer: Peer, way: str, images: Images, instances: int, work: Path, results: Results, link: Link = LOOPBACK
+) -> None:
     stalled = peer.name in STOCK
     if stalled and way in ("blast x4", "blast x8"):
         return
     count = max(instances // STALLED_SHARE, 8) if stalled else instances
     before, answering_before = peer.cpu_s(), peer.answering_cpu_s()
     if way == "storescu":
-        sent = _storescu(peer, images, min(count, instances // 2), work)
+        sent = _storescu(peer, images, min(count, instances // 2), work, link)
     else:
         sent = blast(peer.port, _groups(images, count, int(way.split("x")[1])))
     answering = peer.answering_cpu_s() - answering_before
@@ -107,14 +163,16 @@ def _groups(images: Images, count: int, associations: int) -> list[list[tuple[st
     return [images.next_batch(count // associations) for _ in range(associations)]
 
 
-def _storescu(peer: Peer, images: Images, count: int, work: Path) -> Sent:
+def _storescu(peer: Peer, images: Images, count: int, work: Path, link: Link) -> Sent:
     """DCMTK's own sender as Debian ships it, with Nagle's algorithm on; it does not tell its response times."""
     folder = work / f"send-{time.monotonic_ns()}"
     files = images.write_batch(folder, count)
-    command = ["/usr/bin/storescu", "-aec", "TIMEPOINT", "-R", "127.0.0.1", str(peer.port), *map(str, files)]
+    command = [*link.prefix, "/usr/bin/storescu", "-aec", "TIMEPOINT", "-R", link.address, str(peer.port)]
     environment = {k: v for k, v in os.environ.items() if k != "TCP_NODELAY"}
     begin = time.perf_counter()
-    subprocess.run(command, env=environment, check=True, capture_output=True)
+    done = subprocess.run([*command, *map(str, files)], env=environment, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"storescu to {peer.name}: {done.stderr.strip()[:200]}")
     seconds = time.perf_counter() - begin
     return Sent(count, seconds, (seconds / count * 1000,), 0)
 
@@ -156,9 +214,9 @@ GOALS = (
 )
 
 
-def _print_goals(results: Results) -> None:
+def _print_goals(results: Results, goals: Sequence[tuple[str, str, str, str, str, str]] = GOALS) -> None:
     print(f"{'goal':26} {'against':20} {'ratio':>8}  wanted")
-    for goal, one, other, way, value, wanted in GOALS:
+    for goal, one, other, way, value, wanted in goals:
         print(f"{goal:26} {other:20} {_ratio(results, one, other, way, value):8.2f}  {wanted}  ({one})")
     print()
 

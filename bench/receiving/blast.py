@@ -9,13 +9,14 @@ import multiprocessing as mp
 import socket
 import struct
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 MR, ENHANCED_MR = "1.2.840.10008.5.1.4.1.1.4", "1.2.840.10008.5.1.4.1.1.4.1"
 EXPLICIT = "1.2.840.10008.1.2.1"
 APPLICATION_CONTEXT = "1.2.840.10008.3.1.1.1"
 LONGEST_PDU = 131072
+_SUCCESS = b"\0\0\0\x09\2\0\0\0\0\0"
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,19 @@ def blast(
     return Sent(len(times), last - first, times, sum(p[3] for p in parts))
 
 
+def store_all(port: int, instances: Iterable[tuple[str, bytes]], longest_pdu: int) -> set[str]:
+    """Send one after the other over one association, made as they go; returns the UIDs that success was answered to."""
+    connection, longest = open_association("127.0.0.1", port)
+    stored = set()
+    for number, (uid, data) in enumerate(instances, 1):
+        connection.sendall(b"".join(_message(MR, uid, number, data, min(longest, longest_pdu))))
+        header = _exactly(connection, 6)
+        if _SUCCESS in _exactly(connection, int.from_bytes(header[2:], "big")):
+            stored.add(uid)
+    release(connection)
+    return stored
+
+
 def open_association(host: str, port: int, sop_class: str = MR) -> tuple[socket.socket, int]:
     """An established association and the longest PDU that the peer takes."""
     connection = socket.create_connection((host, port), timeout=120)
@@ -86,7 +100,7 @@ def _send(host: str, port: int, group: Sequence[tuple[str, bytes]], sop_class: s
         header = _exactly(connection, 6)
         response = _exactly(connection, int.from_bytes(header[2:], "big"))
         times.append(1000 * (time.perf_counter() - begin))
-        failures += b"\0\0\0\x09\2\0\0\0\0\0" not in response
+        failures += _SUCCESS not in response
     last = time.perf_counter()
     release(connection)
     results.put((first, last, times, failures))

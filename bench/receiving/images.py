@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 
@@ -40,6 +41,25 @@ class Images:
     def _of(self, template: bytes, uid: str) -> bytes:
         study = f"{_ROOT}.{self._batch}.9000000"
         return template.replace(_PLACE.encode(), uid.encode()).replace(_study().encode(), study.encode())
+
+
+class SmallImages:
+    """Instances of 64 x 64 pixels (9 kB) without a private header: many are made quickly and take little room."""
+
+    def __init__(self, number: int) -> None:
+        image = _image()
+        del image[0x0029, 0x0010], image[0x0029, 0x1010]
+        image.Rows = image.Columns = 64
+        image.PixelData = image.PixelData[: 2 * 64 * 64]
+        self._template, self._number = _encoded(image), 2_000_000 + number
+
+    def instances(self, count: int) -> Iterator[tuple[str, bytes]]:
+        """(SOP Instance UID, data set), all of one study."""
+        study = f"{_ROOT}.{self._number}.9000000"
+        of_study = self._template.replace(_study().encode(), study.encode())
+        for n in range(count):
+            uid = f"{_ROOT}.{self._number}.{1_000_000 + n}"
+            yield uid, of_study.replace(_PLACE.encode(), uid.encode())
 
 
 def enhanced(count: int, megabytes: int) -> list[tuple[str, bytes]]:

@@ -41,6 +41,7 @@ class Peer:
     name: str
     port: int
     process: subprocess.Popen[bytes]
+    folder: Path
     settled: Callable[[], bool] = lambda: True
 
     def cpu_s(self) -> float:
@@ -60,6 +61,11 @@ class Peer:
             peaks.append(int(status.split("VmHWM:")[1].split()[0]) / 1024)
         return max(peaks)
 
+    def rss_mb(self) -> float:
+        """The resident size of all its processes now."""
+        pages = sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in self.processes())
+        return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
     def processes(self) -> list[int]:
         found, parents = [self.process.pid], {self.process.pid}
         listed = [(int(p.name), _parent(int(p.name))) for p in Path("/proc").glob("[0-9]*")]
@@ -70,9 +76,9 @@ class Peer:
             found += more
             parents |= set(more)
 
-    def settle(self) -> None:
+    def settle(self, timeout_s: float = 300.0) -> None:
         """Wait until what follows the responses is done."""
-        deadline = time.monotonic() + 300
+        deadline = time.monotonic() + timeout_s
         while not self.settled():
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{self.name} does not come to rest")
@@ -101,7 +107,7 @@ def running(name: str, folder: Path) -> Iterator[Peer]:
 def _dcmtk(no_delay: bool, *options: str) -> Callable[[str, int, Path], Peer]:
     def start(name: str, port: int, folder: Path) -> Peer:
         command = ["/usr/bin/storescp", "--fork", "+xa", *options, "-aet", "TIMEPOINT", "-od", str(folder), str(port)]
-        return Peer(name, port, _popen(command, folder, {"TCP_NODELAY": "1"} if no_delay else {}))
+        return Peer(name, port, _popen(command, folder, {"TCP_NODELAY": "1"} if no_delay else {}), folder)
 
     return start
 
@@ -116,28 +122,26 @@ def _orthanc(no_delay: bool) -> Callable[[str, int, Path], Peer]:
         (folder / "orthanc.json").write_text(json.dumps(configuration))
         command = ["/usr/sbin/Orthanc", str(folder / "orthanc.json")]
         process = _popen(command, folder, {"TCP_NODELAY": "1"} if no_delay else {})
-        return Peer(name, port, process)
+        return Peer(name, port, process, folder)
 
     return start
 
 
 def _pynetdicom(name: str, port: int, folder: Path) -> Peer:
     command = [sys.executable, "-c", PYNETDICOM, str(port), str(folder)]
-    return Peer(name, port, _popen(command, folder, {}))
+    return Peer(name, port, _popen(command, folder, {}), folder)
 
 
 def _ours(durability: str, processes: int | None = None) -> Callable[[str, int, Path], Peer]:
     def start(name: str, port: int, folder: Path) -> Peer:
         config = folder / "timepoint.toml"
         own = "" if processes is None else f"processes = {processes}\n"
-        config.write_text(
-            f'data_dir = "{folder}"\n[dicom]\nport = {port}\ndurability = "{durability}"\n{own}'
-            '[log]\nlevel = "WARNING"\n'
-        )
+        dicom = f'host = "0.0.0.0"\nallow_unknown_peers = true\nport = {port}\ndurability = "{durability}"\n{own}'
+        config.write_text(f'data_dir = "{folder}"\n[dicom]\n{dicom}[log]\nlevel = "WARNING"\n')
         command = [sys.executable, "-m", "timepoint", "receive", "--config", str(config)]
         inbox = folder / "objects" / "received" / "inbox"
         process = _popen(command, folder, {"PYTHONPATH": str(ROOT)})
-        return Peer(name, port, process, settled=lambda: not any(inbox.glob("*/*")))
+        return Peer(name, port, process, folder, settled=lambda: not any(inbox.glob("*/*")))
 
     return start
 
@@ -168,8 +172,13 @@ def _await_port(peer: Peer) -> None:
             return
         except OSError:
             if peer.process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"{peer.name} did not start") from None
+                raise RuntimeError(f"{peer.name} did not start: {_last_words(peer.folder)}") from None
             time.sleep(0.1)
+
+
+def _last_words(folder: Path) -> str:
+    lines = (folder / "log.txt").read_text(errors="replace").strip().splitlines()
+    return lines[-1] if lines else "it has said nothing"
 
 
 def _free_port() -> int:
