@@ -11,7 +11,7 @@ NODE   := nodejs npm
 JUDGES := default-jre-headless libpixelmed-java
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-slow bench lint web install peers judges clean
+.PHONY: demo test test-slow bench lint conformance web install peers judges clean
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -50,6 +50,9 @@ lint: $(VENV)/.test-ready
 
 bench: $(VENV)/.test-ready peers
 	for each in bench/*.py; do PYTHONPATH=. $(BIN)/python $$each || exit 1; done
+
+conformance: $(VENV)/.ready
+	PYTHONPATH=. $(BIN)/python tools/write_conformance.py
 
 web: $(VENV)/.ready
 	PYTHONPATH=. $(BIN)/python tools/write_openapi.py
