@@ -145,7 +145,7 @@ def _measure(
     count = max(instances // STALLED_SHARE, 8) if stalled else instances
     before, answering_before = peer.cpu_s(), peer.answering_cpu_s()
     if way == "storescu":
-        sent = _storescu(peer, images, min(count, instances // 2), work, link)
+        sent = _storescu(peer, images, count, work, link)
     else:
         sent = blast(peer.port, _groups(images, count, int(way.split("x")[1])))
     answering = peer.answering_cpu_s() - answering_before
