@@ -5,6 +5,7 @@ import type { Matrix, Triple } from "../api";
 
 const CHUNK = 12;
 const PARALLEL = 2;
+const ATTEMPTS = 4;
 
 export interface Voxels {
   shape: Triple;
@@ -49,8 +50,16 @@ export async function openVoxels(url: string, shape: Triple, affine: Matrix, kin
 }
 
 async function fetchRange(url: string, headers: Record<string, string>, signal: AbortSignal): Promise<Response> {
-  signal.throwIfAborted();
-  return ask("GET", url, undefined, headers);
+  for (let attempt = 1; ; attempt += 1) {
+    signal.throwIfAborted();
+    try {
+      return await ask("GET", url, undefined, headers);
+    } catch (error) {
+      // fetch tells a lost connection as a TypeError; what the gateway refused is not asked again.
+      if (!(error instanceof TypeError) || attempt === ATTEMPTS) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 400 * attempt));
+    }
+  }
 }
 
 /** Ranges of slices from the middle outwards. */
