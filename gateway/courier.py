@@ -11,7 +11,6 @@ import datetime as dt
 import json
 from collections.abc import Sequence
 from itertools import groupby
-from pathlib import Path
 
 import structlog
 from sqlmodel import col, or_, select
@@ -22,13 +21,16 @@ from gateway.context import Gateway
 from gateway.database import read_scope, session_scope
 from gateway.delivery_progress import GIVE_UP_AFTER, archive_named, settle_study, to_be_committed, wait_after
 from gateway.dimse_client import RemoteAe, StoreOutcome, store
+from gateway.fhir_access import fhir_token
 from gateway.object_names import FHIR_DESTINATION
 from gateway.settings import DestinationKind
 from gateway.tables import Delivery, DeliveryState
+from timepoint_fhir.backend_services import forget_tokens
 from timepoint_fhir.client import FhirClient
-from timepoint_fhir.errors import FhirError, FhirUnavailable
+from timepoint_fhir.errors import FhirError, FhirRejected, FhirUnavailable
 
 CLAIM_S = 300
+UNAUTHORISED = 401
 _log = structlog.get_logger()
 
 
@@ -87,20 +89,24 @@ def _send_fhir(gateway: Gateway, rows: Sequence[Delivery]) -> list[StoreOutcome]
     if not options.base_url:
         return [StoreOutcome("", False, False, "no FHIR server is configured") for _ in rows]
     outcomes = []
-    with FhirClient(options.base_url, _token(options.auth.token_file)) as client:
+    try:
+        token = fhir_token(options)
+    except FhirError as error:
+        return [StoreOutcome("", False, isinstance(error, FhirUnavailable), str(error)) for _ in rows]
+    except ValueError as error:
+        return [StoreOutcome("", False, False, str(error)) for _ in rows]
+    with FhirClient(options.base_url, token) as client:
         for row in rows:
             try:
                 references = client.post_transaction(json.loads(gateway.results.read(str(row.blob))))
             except FhirError as error:
+                if isinstance(error, FhirRejected) and error.status == UNAUTHORISED:
+                    forget_tokens()
                 outcomes.append(StoreOutcome("", False, isinstance(error, FhirUnavailable), str(error)))
             else:
                 row.detail = {"references": references}
                 outcomes.append(StoreOutcome("", True, False, f"{len(references)} resources"))
     return outcomes
-
-
-def _token(file: Path | None) -> str | None:
-    return file.read_text(encoding="utf-8").strip() if file else None
 
 
 def _settle(gateway: Gateway, rows: Sequence[Delivery], outcomes: Sequence[StoreOutcome]) -> None:

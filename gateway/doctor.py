@@ -18,6 +18,7 @@ from gateway.client_tls import ClientTls
 from gateway.database import open_database, require_current
 from gateway.dimse_client import RemoteAe, echo
 from gateway.errors import DatabaseOutdated, TimepointError
+from gateway.fhir_access import fhir_token
 from gateway.findings import Finding as Finding
 from gateway.findings import Health as Health
 from gateway.settings import Settings, Tls
@@ -157,12 +158,11 @@ def _fhir(settings: Settings) -> Iterator[Finding]:
     if not options.base_url:
         yield Finding("FHIR", Health.WARNING, "no server configured", "Set fhir.base_url to publish Observations.")
         return
-    token = options.auth.token_file.read_text(encoding="utf-8").strip() if options.auth.token_file else None
     try:
-        with FhirClient(options.base_url, token, timeout_s=10) as client:
+        with FhirClient(options.base_url, fhir_token(options), timeout_s=10) as client:
             statement = client.capability()
-    except (FhirError, ValueError) as error:
-        yield Finding("FHIR", Health.FAILURE, str(error), "Check fhir.base_url and the token.")
+    except (FhirError, ValueError, OSError) as error:
+        yield Finding("FHIR", Health.FAILURE, str(error), "Check fhir.base_url and fhir.auth.")
         return
     missing = shortcomings(statement, Write(options.write))
     if missing:

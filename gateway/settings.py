@@ -150,9 +150,23 @@ class Forecast(Section):
 
 
 class FhirAuth(Section):
-    """Bearer token for the FHIR server, read from a file at each use."""
+    """How we sign in at the FHIR server: a bearer token, read from `token_file` at each use, or SMART Backend Services
+    with `client_id` and `key_file`, a private JWK (ES384 or RS384). With `token_url` empty the server names it; with
+    `scope` empty only what is needed is asked for."""
 
     token_file: Path | None = None
+    client_id: str = ""
+    key_file: Path | None = None
+    token_url: str = ""
+    scope: str = ""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> FhirAuth:
+        if bool(self.client_id) is not bool(self.key_file):
+            raise ValueError("client_id and key_file belong together")
+        if self.token_file and self.client_id:
+            raise ValueError("give either token_file or client_id with key_file")
+        return self
 
 
 class Fhir(Section):
