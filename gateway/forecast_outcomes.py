@@ -22,7 +22,7 @@ from longitudinal.types import Forecast
 
 WATCHED = 50
 LEAST_COVERAGE = 0.80
-_CUSUM_SLACK, _CUSUM_ALARM = 0.25, 8.0
+_CUSUM_SLACK, _CUSUM_ALARM = 0.5, 8.0
 _FLOOR_ML = 0.1
 
 
@@ -100,8 +100,8 @@ def watch(scored: Sequence[Outcome]) -> dict[str, Any]:
 def cusum(deviates: Sequence[float]) -> tuple[int, int] | None:
     """Direction (1, -1) and index of the outcome at which a two-sided CUSUM of normal deviates first alarms.
 
-    With a slack of 0.25 and a threshold of 8 an undisturbed series of normal deviates alarms once in about a
-    thousand outcomes (Siegmund's approximation: 1,100 two-sided).
+    With a slack of 0.5 and a threshold of 8 an undisturbed series of independent normal deviates alarms once in about
+    nine thousand outcomes (Siegmund's approximation); several scans of one patient are not independent.
     """
     up = down = 0.0
     for index, z in enumerate(deviates):

@@ -33,6 +33,8 @@ def train(
     settings = TrainConfig.from_toml(config) if config else TrainConfig()
     histories, truth = read_histories(data) if data else (None, None)
     trained = run(settings, histories, device, out, truth=truth, resume=resume, progress=say)
+    if not trained.report:
+        return  # another process of torchrun writes the model and tells of it
     say(f"Model written to {trained.folder}.")
     _show_metrics(trained.report, f"{settings.name} {settings.version} on its own test patients")
 

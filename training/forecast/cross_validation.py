@@ -25,14 +25,16 @@ from training.forecast.gompertz import GompertzShrinkage
 from training.forecast.metrics import crps, mean_interval, paired, rounded
 from training.forecast.prior_fit import refit_prior
 from training.forecast.scaled_persistence import ScaledPersistence
-from training.forecast.stacking import Stack, covered
+from training.forecast.stacking import Stack, best_factor, covered, widened
 from training.forecast.windows import Windows, windows_of
 from training.simulate.histories import simulate_histories
 
 SCHEMA = "forecast-cross-validation/1"
 REFERENCE, STACK = "last_value", "stack"
-STACKED = (REFERENCE, "scaled_persistence", "gompertz", "boosting", "lstm_finetuned")
+STACKED = (REFERENCE, "scaled_persistence", "gompertz", "boosting", "lstm_for_site")
 FOLDS, INNER_FOLDS = 5, 3
+FEWEST_FOR_HEAD = 150
+"""Training patients below which the network's head is left as it is."""
 _REHEARSAL_PATIENTS, _REHEARSAL_WINDOWS = 400, 6000
 
 Progress = Callable[[str], None]
@@ -121,6 +123,9 @@ def fit_experts(
     boosting = QuantileBoosting.fit(arrays, windows, prior)
     local = head_inputs(model, prior, arrays, sample_windows(windows, 8000, seed))
     tuned = finetune_head(model, prior, local, rehearsal, seed)
+    # With fewer patients a head forgets more than it learns: then only the widths are the site's.
+    site = tuned if len(np.unique(windows.queries.rows)) >= FEWEST_FOR_HEAD else model
+    factor = best_factor(site.quantiles_ml(arrays, windows.queries), windows.measured_ml)
 
     def forecast(target: Windows) -> dict[str, Floats]:
         return {
@@ -132,6 +137,7 @@ def fit_experts(
             "scaled_persistence": scaled.quantiles_ml(arrays, target),
             "lstm_zero_shot": model.quantiles_ml(arrays, target.queries),
             "lstm_finetuned": tuned.quantiles_ml(arrays, target.queries),
+            "lstm_for_site": widened(site.quantiles_ml(arrays, target.queries), factor),
         }
 
     return forecast

@@ -18,10 +18,12 @@ from inference.forecast.network import Architecture, ForecastNet, pinball
 from inference.forecast.prior import PopulationPrior
 from inference.forecast.queries import context_of
 from training.forecast.config import TrainConfig
+from training.forecast.ranks import Ranks
 from training.forecast.windows import Windows
 
 CHECKPOINT = "checkpoint.pt"
 _LEAST_GAIN = 1e-5
+ALONE = Ranks()
 
 Progress = Callable[[str], None]
 
@@ -99,11 +101,13 @@ def fit_network(
     work: Path,
     progress: Progress,
     resume: bool = False,
+    ranks: Ranks = ALONE,
 ) -> Fit:
     """Train until the loss of the patients `stop` has not fallen for `patience` epochs.
 
     `known` and `unknown` are the same cohort with and without the tumour type. Each epoch draws from its own seed,
-    so a resumed run ends with the bits of an uninterrupted one.
+    so a resumed run ends with the bits of an uninterrupted one. Of several `ranks` each takes its part of a batch; the
+    first one writes the checkpoint.
 
     Raises:
         ResumeError: when the checkpoint in `work` is of another configuration or other data.
@@ -115,11 +119,12 @@ def fit_network(
         progress(f"resumed after epoch {len(run.stop_loss)}")
     while len(run.stop_loss) < config.epochs and run.waited() < config.patience:
         epoch = len(run.stop_loss)
-        run.train_loss.append(_train_epoch(config, run, known, unknown, train, epoch))
+        run.train_loss.append(_train_epoch(config, run, known, unknown, train, epoch, ranks))
         run.stop_loss.append(mean_loss(run.network, known, stop))
         if run.waited() == 0:
             run.best = copy.deepcopy(run.network.state_dict())
-        _store(run, work / CHECKPOINT, stamp)
+        if ranks.first:
+            _store(run, work / CHECKPOINT, stamp)
         progress(
             f"epoch {epoch + 1}/{config.epochs}  train {run.train_loss[-1]:.5f}  "
             f"validation {run.stop_loss[-1]:.5f}  best {min(run.stop_loss):.5f}"
@@ -156,9 +161,11 @@ def _begin(config: TrainConfig, known: Samples, train: Ints) -> _Run:
     return _Run(network, optimiser, copy.deepcopy(network.state_dict()), [], [])
 
 
-def _train_epoch(config: TrainConfig, run: _Run, known: Samples, unknown: Samples, train: Ints, epoch: int) -> float:
+def _train_epoch(
+    config: TrainConfig, run: _Run, known: Samples, unknown: Samples, train: Ints, epoch: int, ranks: Ranks
+) -> float:
     rng = np.random.default_rng([config.seed, epoch])
-    torch.manual_seed(int(rng.integers(2**62)))
+    torch.manual_seed(int(rng.integers(2**62)) + ranks.rank)
     run.network.train()
     order = rng.permutation(train)
     untyped = rng.random(len(order)) < config.unknown_type_share
@@ -166,15 +173,22 @@ def _train_epoch(config: TrainConfig, run: _Run, known: Samples, unknown: Sample
     for begin in range(0, len(order), config.batch_patients):
         batch = slice(begin, begin + config.batch_patients)
         rows, without = order[batch], untyped[batch]
-        losses = _batch_losses(run.network, known, unknown, rows, without)
-        if not len(losses):
+        mine = ranks.share(len(rows))
+        losses = _batch_losses(run.network, known, unknown, rows[mine], without[mine])
+        windows = ranks.summed(float(len(losses)))
+        if not windows:
             continue
         run.optimiser.zero_grad(set_to_none=True)
-        torch.autograd.backward([losses.mean()])
+        if ranks.world == 1:
+            torch.autograd.backward([losses.mean()])
+        else:
+            if len(losses):
+                torch.autograd.backward([losses.sum()])
+            ranks.mean_gradient(run.network.parameters(), windows)
         nn.utils.clip_grad_norm_(run.network.parameters(), config.clip_norm)
         run.optimiser.step()
         total, number = total + float(losses.detach().sum()), number + len(losses)
-    return total / max(number, 1)
+    return ranks.summed(total) / max(ranks.summed(float(number)), 1)
 
 
 def _batch_losses(network: ForecastNet, known: Samples, unknown: Samples, rows: Ints, without: Bools) -> Tensor:

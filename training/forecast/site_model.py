@@ -23,7 +23,7 @@ from inference.forecast.persistence import Persistence
 from longitudinal.histories import Histories, encode, sha256
 from training.forecast.baselines import Baselines
 from training.forecast.conformal import calibrate
-from training.forecast.cross_validation import rehearsal_inputs
+from training.forecast.cross_validation import FEWEST_FOR_HEAD, rehearsal_inputs
 from training.forecast.evaluate import measure_model
 from training.forecast.finetune import finetune_head, head_inputs, sample_windows
 from training.forecast.metrics import crps
@@ -32,7 +32,7 @@ from training.forecast.prior_fit import refit_prior
 from training.forecast.train import DataError
 from training.forecast.windows import Split, Windows, split_patients, windows_of
 
-FEWEST_FOR_PRIOR, FEWEST_FOR_CALIBRATION, FEWEST_FOR_HEAD = 30, 50, 150
+FEWEST_FOR_PRIOR, FEWEST_FOR_CALIBRATION = 30, 50
 SHARE_HELD, SHARE_GATE = 0.3, 0.2
 _FEWEST_OF_A_TYPE = 30
 _SHARES = np.linspace(0.0, 1.0, 11)

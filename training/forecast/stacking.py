@@ -81,6 +81,12 @@ def widened(quantiles_ml: Floats | float, factor: float) -> Floats:
     return np.asarray(np.exp(median + factor * (ln - median)))
 
 
+def best_factor(quantiles_ml: Floats, measured_ml: Floats) -> float:
+    """The factor on the widths with the least CRPS: one number, which few patients settle."""
+    factors = np.geomspace(0.5, 5.0, 24)
+    return float(factors[int(np.argmin([crps(measured_ml, widened(quantiles_ml, f)).mean() for f in factors]))])
+
+
 def covered(measured_ml: Floats, quantiles_ml: Floats) -> Floats:
     """1 where the measured volume lies in the outer interval; a bound too small to be found in a scan is 0."""
     low = np.where(quantiles_ml[:, 0] <= FLOOR_ML, 0.0, quantiles_ml[:, 0])

@@ -28,6 +28,7 @@ from training.forecast.evaluate import measure_model
 from training.forecast.model_card import readme
 from training.forecast.network_fit import CHECKPOINT, Fit, Samples, fit_network
 from training.forecast.prior_fit import fit_prior
+from training.forecast.ranks import Ranks, joined
 from training.forecast.windows import Split, Windows, latent_ml, split_patients, windows_of
 from training.simulate.histories import GENERATOR, simulate_histories
 
@@ -40,7 +41,8 @@ class DataError(ValueError):
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """Where the model lies and what it measured on its own test patients."""
+    """Where the model lies and what it measured on its own test patients; in all but the first of several processes
+    the report is empty."""
 
     folder: Path
     report: dict[str, Any]
@@ -58,7 +60,8 @@ def train(
     """Train a forecaster and write its model folder to `out`.
 
     Without `data`, `config.patients` patients are simulated. The same configuration and data give the same bytes
-    of weights on the CPU. With `resume`, a run that was cut off goes on from its last epoch.
+    of weights on the CPU. With `resume`, a run that was cut off goes on from its last epoch. Under torchrun the
+    processes share each batch, and the first one writes the model.
 
     Raises:
         DataError: when the histories are too few to split, or a part has no windows.
@@ -75,8 +78,10 @@ def train(
     cohort = _Cohort.of(data, config)
     say(f"{len(cohort.arrays)} patients, {len(cohort.windows)} windows; fitting the population prior")
     prior = fit_prior(cohort.arrays, cohort.split.train, config.seed)
-    with _reproducible(config.threads, where):
-        fit = _fit(config, cohort, prior, where, out, say, resume)
+    with _reproducible(config.threads, where), joined() as ranks:
+        fit = _fit(config, cohort, prior, where, out, say if ranks.first else _silent, resume, ranks)
+    if not ranks.first:
+        return TrainedModel(out, {})
     say(f"best epoch {fit.best_epoch}; calibrating on {len(cohort.split.calibrate)} patients")
     return _finish(config, cohort, prior, fit, data, truth, out)
 
@@ -129,12 +134,13 @@ def _fit(
     out: Path,
     say: Progress,
     resume: bool,
+    ranks: Ranks,
 ) -> Fit:
     clean = cohort.windows.where(~cohort.windows.surgery)
     known = Samples.of(cohort.arrays, clean, prior, device)
     unknown = Samples.of(cohort.arrays.of_unknown_type(), clean, prior, device)
     split = cohort.split
-    return fit_network(config, known, unknown, split.train, split.stop, out, say, resume)
+    return fit_network(config, known, unknown, split.train, split.stop, out, say, resume, ranks)
 
 
 def _model(config: TrainConfig, cohort: _Cohort, prior: PopulationPrior, fit: Fit, data: Histories) -> ForecastModel:
@@ -193,6 +199,10 @@ def _curves(fit: Fit) -> dict[str, Any]:
         "train": [round(v, 6) for v in fit.train_loss],
         "validation": [round(v, 6) for v in fit.stop_loss],
     }
+
+
+def _silent(line: str) -> None:
+    """Progress of the other processes, which is the first one's."""
 
 
 def _to_stderr(line: str) -> None:

@@ -45,7 +45,7 @@ class Setting:
 
 
 REALISTIC = Setting()
-SURVEILLANCE = Setting(type_share=(0.0, 0.40, 0.24, 0.36, 0.0, 0.0), size_scale=0.22)
+SURVEILLANCE = Setting(type_share=(0.0, 0.40, 0.24, 0.36, 0.0, 0.0), size_scale=0.19)
 """Slowly growing tumours that are watched while small."""
 
 

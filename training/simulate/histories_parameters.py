@@ -178,7 +178,7 @@ class _Draw:
 
 
 def draw_latent(rng: np.random.Generator, tumour: Ints, size_scale: float = 1.0) -> Latent:
-    """Draw the latent patient for each tumour type (index into `TYPES`), volumes at presentation times `size_scale`."""
+    """Draw the latent patient for each tumour type (index into `TYPES`); volumes and growth scale by `size_scale`."""
     draw = _Draw(rng, tumour)
     presenting = np.clip(draw.around(PRESENTING_ML), np.where(tumour == VS, 0.3, 1.2), 120.0) * size_scale
     methylated = rng.random(draw.n) < 0.42
@@ -189,11 +189,11 @@ def draw_latent(rng: np.random.Generator, tumour: Ints, size_scale: float = 1.0)
         tumour=tumour,
         presenting_ml=presenting,
         capacity_ml=np.where(
-            meningioma, np.maximum(draw.lognormal(60, 0.5), 1.3 * presenting), draw.lognormal(220, 0.2)
+            meningioma, np.maximum(draw.lognormal(60, 0.5) * size_scale, 1.3 * presenting), draw.lognormal(220, 0.2)
         ),
         gompertz=_gompertz(draw, gbm, meningioma),
         exponential=np.where(metastasis, np.log(2) / _months(draw.lognormal(*METASTASIS_DOUBLING_DAYS)), 0.0),
-        diameter_mm=_diameter_rate(draw),
+        diameter_mm=_diameter_rate(draw) * size_scale ** (1 / 3),
         treated_growth=draw.around(TREATED_GROWTH),
         resistant=1 / (1 + np.exp(-draw.normal(RESISTANT_LOGIT))),
         resistant_growth=draw.uniform(0.5, 1.0),
