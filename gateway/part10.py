@@ -18,6 +18,7 @@ from gateway.errors import Unreadable
 _META_START = 128 + 4  # preamble, "DICM"
 _UID = re.compile(rb"[0-9.]{1,64}")
 _AE_TITLE = re.compile(rb"[A-Za-z0-9_. -]{0,16}")
+_UNUSUAL = -1
 _LONG = (b"OB", b"UN", b"SQ", b"OW", b"UT")
 MALFORMED = (
     EOFError, ValueError, TypeError, AttributeError, LookupError, ArithmeticError, NotImplementedError, RecursionError,
@@ -117,7 +118,7 @@ def _plainly_stated(stated: Mapping[int, bytes]) -> EncodedInstance | None:
     """What a header like our own says; None where it is written otherwise and pydicom is to read it."""
     uids = [stated.get(element, b"").rstrip(b"\0") for element in (0x02, 0x03, 0x10)]
     source = stated.get(0x16, b"").strip(b" ")
-    if not all(map(_UID.fullmatch, uids)) or not _AE_TITLE.fullmatch(source):
+    if _UNUSUAL in stated or not all(map(_UID.fullmatch, uids)) or not _AE_TITLE.fullmatch(source):
         return None
     sop_class, sop_instance, syntax = (uid.decode() for uid in uids)
     return EncodedInstance(sop_class, sop_instance, syntax, source.decode(), dataset=b"")
@@ -138,6 +139,6 @@ def _end_of_meta(content: bytes, stated: dict[int, bytes]) -> int | None:
             continue
         start, length = at + 8, int.from_bytes(content[at + 6 : at + 8], "little")
         at = start + length
-        if content[start - 8 : start - 6] == b"\2\0" and content[start - 4 : start - 2] in (b"UI", b"AE"):
-            stated[int.from_bytes(content[start - 6 : start - 4], "little")] = content[start:at]
+        usual = content[start - 8 : start - 6] == b"\2\0" and content[start - 4 : start - 2] in (b"UI", b"AE", b"SH")
+        stated[int.from_bytes(content[start - 6 : start - 4], "little") if usual else _UNUSUAL] = content[start:at]
     return at if at == end else None
