@@ -43,6 +43,38 @@ def finetune(
     say(f"Model written to {made.folder}. Next: timepoint models add {made.folder}")
 
 
+@models.command("cross-validate")
+def cross_validate(
+    model: Annotated[str, typer.Argument(help="Name of a model that ships, or a model folder.")],
+    data: DataOption,
+    teach: Annotated[
+        Path | None, typer.Option("--teach", exists=True, help="Histories that are learnt from and never tested on.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Five folds over patients: every method, and the stack of them, against the last value."""
+    from inference.forecast.model import ForecastModel
+    from training.forecast.cross_validation import cross_validate as run
+
+    histories, _ = read_histories(data)
+    extra = read_histories(teach)[0] if teach else None
+    report = run(histories, ForecastModel.load(model_folder(model)), extra, say)
+    if as_json:
+        show_json(report)
+        return
+    rows = [
+        [name, f"{m['mae_ml']:.2f}", _change(m["mae_relative"]), _change(m["crps_relative"]), f"{m['coverage'][0]:.1%}"]
+        for name, m in report["methods"].items()
+    ]
+    title = f"{report['patients']} patients, {report['windows']} pairs of scans; change against the last value"
+    show_table(title, ["method", "MAE ml", "MAE", "CRPS", "coverage"], rows)
+
+
+def _change(relative: list[float]) -> str:
+    value, low, high = (100 * v for v in relative)
+    return f"{value:+.0f} % [{low:+.0f}, {high:+.0f}]"
+
+
 @models.command("add")
 def add(folder: Annotated[Path, typer.Argument(exists=True, file_okay=False)], config: ConfigOption = None) -> None:
     """Install a forecaster's folder; it is not used before it is promoted."""

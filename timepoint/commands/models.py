@@ -44,6 +44,10 @@ def evaluate(
     data: DataOption,
     html: Annotated[Path | None, typer.Option("--html", help="Write the page with plots there.")] = None,
     as_json: JsonOption = False,
+    acceptance: Annotated[
+        int | None,
+        typer.Option("--acceptance", min=50, help="Also the claims T1-T4, on so many patients of each frozen cohort."),
+    ] = None,
 ) -> None:
     """Measure a forecaster on histories, beside last value, population prior and the noise floor."""
     from training.forecast.evaluate import evaluate as run
@@ -51,6 +55,11 @@ def evaluate(
 
     histories, truth = read_histories(data)
     report = run(model_folder(model), histories, truth)
+    if acceptance:
+        from inference.forecast.model import ForecastModel
+        from training.forecast.acceptance import accept
+
+        report["acceptance"] = accept(ForecastModel.load(model_folder(model)), acceptance, say)
     if html:
         html.write_text(render(report), encoding="utf-8")
         say(f"Page written to {html}.")
@@ -58,6 +67,7 @@ def evaluate(
         show_json(report)
     else:
         _show_metrics(report, f"{model} on {data.name}")
+        _show_claims(report)
 
 
 def compare(
@@ -125,7 +135,7 @@ def read_histories(file: Path) -> tuple[Histories, dict[str, Truth] | None]:
     """Histories and, where it lies beside them, the latent truth of simulated ones."""
     from longitudinal.histories import decode, decode_truth
 
-    truth_file = file.with_suffix(".truth.json")
+    truth_file = file.with_suffix(f".truth{file.suffix}")
     truth = decode_truth(truth_file.read_bytes()).truth if truth_file.is_file() else None
     return decode(file.read_bytes()), dict(truth) if truth else None
 
@@ -146,6 +156,16 @@ def _show_metrics(report: dict[str, Any], title: str) -> None:
     ]
     columns = ["horizon", "noise floor", "last value MAE", "prior MAE", "model MAE", "model CRPS", "coverage"]
     show_table(f"{title} (ml)", columns, rows)
+
+
+def _show_claims(report: dict[str, Any]) -> None:
+    claims = report.get("acceptance", {}).get("claims", {})
+    rows = [
+        [name, f"{c['value']:.3g}", c["limit"], "passed" if c["passed"] else f"missed by {c['missed_by']:.3g}"]
+        for name, c in claims.items()
+    ]
+    if rows:
+        show_table("Claims on the frozen cohorts", ["claim", "value", "limit", ""], rows)
 
 
 def _number(value: float | None) -> str | None:

@@ -181,16 +181,26 @@ def simulate_studies(
 
 @simulate.command("histories")
 def simulate_histories(
-    out: Annotated[Path, typer.Option("--out", help="File to write; the latent truth goes beside it.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out", help="File to write (.jsonl: line by line, any number); the latent truth goes beside it."
+        ),
+    ],
     patients: Annotated[int, typer.Option("--patients", min=1)] = 200,
     seed: Annotated[int, typer.Option("--seed")] = 1,
 ) -> None:
     """Write synthetic patient histories (schema patient-histories/1) and, in a file of its own, their latent truth."""
     from longitudinal.histories import encode
     from training.simulate.histories import simulate_histories as run
+    from training.simulate.histories import write_lines
 
-    made = run(patients, seed)
     out.parent.mkdir(parents=True, exist_ok=True)
+    if out.suffix == ".jsonl":
+        write_lines(out, out.with_suffix(".truth.jsonl"), patients, seed)
+        say(f"{patients} synthetic patients written to {out}, line by line, their truth beside it.")
+        return
+    made = run(patients, seed)
     out.write_bytes(encode(made.histories))
     truth = out.with_suffix(".truth.json")
     truth.write_bytes(encode(made.truth))

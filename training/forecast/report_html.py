@@ -58,6 +58,7 @@ def render(report: Mapping[str, Any]) -> str:
         _scans_table(report["scans_known"]),
         "<h2>Six patients, drawn at random</h2>",
         _figure(_example_plot, report),
+        *_claims(report.get("acceptance")),
         _latency(report),
         f"<p class=note>Weights {_text(model['weights_sha256'])}, calibration {_text(model['calibration_id'])}.</p>",
     ]
@@ -146,6 +147,26 @@ def _scans_table(groups: Mapping[str, Any]) -> str:
         for name, part in groups.items()
     ]
     return _table(["scans", "pairs", "last value MAE", "model MAE", "coverage"], rows)
+
+
+def _claims(acceptance: Mapping[str, Any] | None) -> list[str]:
+    """The claims on the frozen simulated cohorts with their limits; nothing where they were not measured."""
+    if acceptance is None:
+        return []
+    rows = [
+        [
+            _text(name),
+            f"{c['value']:.3g}",
+            _text(c["limit"]),
+            "passed" if c["passed"] else f"missed by {c['missed_by']:.3g}",
+        ]
+        for name, c in acceptance["claims"].items()
+    ]
+    return [
+        "<h2>Claims on the frozen cohorts</h2>",
+        "<p class=note>SURV-REF-1 (T1, against the simulator's latent truth) and MIX-REF-1 (T2 to T4).</p>",
+        _table(["claim", "value", "limit", ""], rows),
+    ]
 
 
 def _latency(report: Mapping[str, Any]) -> str:
