@@ -12,28 +12,30 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
+from deidentify import text_reader
 from deidentify.keys import KeyRing
 from gateway import archive_checks, storage_checks
 from gateway.client_tls import ClientTls
 from gateway.database import open_database, require_current
 from gateway.dimse_client import RemoteAe, echo
-from gateway.errors import DatabaseOutdated, TimepointError
+from gateway.errors import DatabaseOutdated, SettingsError, TimepointError
 from gateway.fhir_access import fhir_token
 from gateway.findings import Finding as Finding
 from gateway.findings import Health as Health
 from gateway.settings import Settings, Tls
+from gateway.vault_key import VaultKey
 from inference.model_folder import SHIPPED_MODELS, ModelFolderError, read_model_folder
 from timepoint_fhir.capability import shortcomings
 from timepoint_fhir.client import FhirClient
-from timepoint_fhir.context import Write
+from timepoint_fhir.context import Version, Write
 from timepoint_fhir.errors import FhirError
 
 
 def examine(settings: Settings) -> list[Finding]:
     """Run every check, in the order in which a result passes what they look at."""
     checks: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
-        _database, _disk, storage_checks.stored_files, _keys, _models, _device, _receiver, archive_checks.peers,
-        archive_checks.priors, archive_checks.destinations, _fhir,
+        _database, _disk, storage_checks.stored_files, _keys, _vault_key, _pixel_text, _models, _device, _receiver,
+        archive_checks.peers, archive_checks.priors, archive_checks.destinations, _fhir,
     )  # fmt: skip
     return [finding for check in checks for finding in check(settings)]
 
@@ -96,6 +98,27 @@ def _keys(settings: Settings) -> Iterator[Finding]:
         yield Finding("keys", Health.FAILURE, str(error), "Restore the key file from the backup.")
     else:
         yield Finding("keys", Health.OK, "key file present and readable by its owner only")
+
+
+def _vault_key(settings: Settings) -> Iterator[Finding]:
+    file = settings.deidentify.vault_key_file
+    if file is None or not file.exists():
+        yield Finding("vault key", Health.WARNING, "no key yet", "It is made when the first study is de-identified.")
+        return
+    try:
+        VaultKey.load(file)
+    except SettingsError as error:
+        yield Finding("vault key", Health.FAILURE, str(error), "Restore the key file from the backup.")
+    else:
+        yield Finding("vault key", Health.OK, "key file present and readable by its owner only")
+
+
+def _pixel_text(_: Settings) -> Iterator[Finding]:
+    if text_reader.is_installed():
+        yield Finding("text in pixels", Health.OK, "the reader is installed")
+    else:
+        told = "no reader: reformats, captures and other secondary images are refused, whatever they show"
+        yield Finding("text in pixels", Health.WARNING, told, f"Run `pip install '{text_reader.EXTRA}'`.")
 
 
 def _models(settings: Settings) -> Iterator[Finding]:
@@ -164,7 +187,7 @@ def _fhir(settings: Settings) -> Iterator[Finding]:
     except (FhirError, ValueError, OSError) as error:
         yield Finding("FHIR", Health.FAILURE, str(error), "Check fhir.base_url and fhir.auth.")
         return
-    missing = shortcomings(statement, Write(options.write))
+    missing = shortcomings(statement, Write(options.write), Version(options.version))
     if missing:
         yield Finding("FHIR", Health.WARNING, "; ".join(missing), "Check fhir.write, or ask the server's operator.")
     else:

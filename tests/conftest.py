@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
@@ -25,3 +27,14 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real test data at {folder}; set TIMEPOINT_TEST_DATA to the folder that holds it")
     return folder
+
+
+@pytest.fixture
+def refused_connections(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Collects the sockets that pynetdicom leaves to the garbage collector where a connection is refused.
+
+    The test must ignore PytestUnraisableExceptionWarning.
+    """
+    caplog.set_level("CRITICAL", logger="pynetdicom")  # a logged exception would keep its socket
+    yield
+    gc.collect()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -80,14 +79,3 @@ def hospital(tmp_path: Path) -> Authority:
 @pytest.fixture
 def stranger(tmp_path: Path) -> Authority:
     return Authority(tmp_path / "stranger", "stranger")
-
-
-@pytest.fixture
-def refused_connections(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    """Collects the sockets that pynetdicom leaves to the garbage collector where a connection is refused.
-
-    The test must ignore PytestUnraisableExceptionWarning.
-    """
-    caplog.set_level("CRITICAL", logger="pynetdicom")  # a logged exception would keep its socket
-    yield
-    gc.collect()
