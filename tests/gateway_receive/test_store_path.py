@@ -7,6 +7,7 @@ import random
 import re
 import threading
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
 from gateway.column_types import utc_now
 from gateway.completion import close_due_studies
+from gateway.disk_sync import sync_files
 from gateway.part10 import read_part10
 from gateway.process_tables import OpenAssociation
 from gateway.settings import Durability
@@ -240,23 +242,23 @@ def test_512_instances_shuffled_and_twice_are_one_study_and_one_job(
     assert node.rows(OpenAssociation) == []
 
 
-def test_files_are_on_disk_before_the_release_is_answered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("count", [5, 20])
+def test_files_are_on_disk_before_the_release_is_answered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
     """With durability `association`; `instance` syncs each before its response."""
     synced: list[str] = []
     lock = threading.Lock()
-    import gateway.inbox
 
-    real = gateway.inbox._sync
-
-    def noting(path: str, flags: int) -> None:
-        real(path, flags)
+    def noting(paths: Sequence[str]) -> None:
+        sync_files(paths)
         with lock:
-            synced.append(path)
+            synced.extend(paths)
 
-    monkeypatch.setattr(gateway.inbox, "_sync", noting)
+    monkeypatch.setattr("gateway.inbox.sync_files", noting)
     node = make_node(tmp_path / "data", dicom={"durability": Durability.ASSOCIATION})
-    images = [large_image(n, 16) for n in range(1, 6)]
+    images = [large_image(n, 16) for n in range(1, count + 1)]
     with node.listening() as scp:
-        assert send_all(scp.port, images) == [0] * 5
-        assert len({p for p in synced if ".n" in p}) == 5
+        assert send_all(scp.port, images) == [0] * count
+        assert len({p for p in synced if ".n" in p}) == count
     assert stored(node) == dict(images)
