@@ -67,6 +67,7 @@ def create_app(gateway: Gateway, queue: JobQueue) -> FastAPI:
     app.include_router(stow_router)
     app.add_exception_handler(TimepointError, _explain)
     app.add_exception_handler(HTTPException, _refuse)
+    app.add_exception_handler(Exception, _refuse)
     app.middleware("http")(_secure)
     _add_health(app, gateway)
     app.mount("/", StaticFiles(directory=PAGES, html=True), name="pages")
@@ -128,5 +129,5 @@ async def _explain(_request: Request, error: Exception) -> JSONResponse:
 
 async def _refuse(_request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, HTTPException):
-        return _problem(500, "Error", "")
+        return _problem(500, "Error", "This is a fault of the gateway; its log says where.")
     return _problem(error.status_code, "Refused", str(error.detail), dict(error.headers or {}))

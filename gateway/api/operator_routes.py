@@ -6,7 +6,7 @@ import json
 import shutil
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, HTTPException, Query
 from sqlmodel import Session, col, func, select
 
 from gateway import audit
@@ -112,8 +112,11 @@ def simulate(gateway: Open, user: Operator, tried: StudyRules, limit: Limit = 20
     """What other rules would have decided of past studies; nothing is changed."""
     file = gateway.settings.deidentify.key_file
     keys = gateway.keys if file is not None and file.exists() else None
-    with read_scope(gateway.database) as session:
-        found = simulate_rules(session, tried, keys, limit)
+    try:
+        with read_scope(gateway.database) as session:
+            found = simulate_rules(session, tried, keys, limit)
+    except OverflowError:
+        raise HTTPException(422, "A time in these rules is longer than a calendar holds.") from None
     with session_scope(gateway.database) as session:
         audit.append(session, actor=user.name, action="rules.simulate")
     different = sum(1 for line in found if line.differences)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Depends, Query, Request, Response
+from pydantic import Field
 from sqlmodel import Session, col, select
 
 from gateway import audit, identity_operations, operations, overview
@@ -16,6 +17,7 @@ from gateway.context import Gateway
 from gateway.database import read_scope, session_scope
 from gateway.delivery_progress import to_be_committed
 from gateway.engine import JobQueue
+from gateway.errors import NotAllowed
 from gateway.export import export_histories
 from gateway.quarantine import list_open, show
 from gateway.quarantine_decisions import ALLOWED, Action, Decision
@@ -162,6 +164,8 @@ def cancel_job(job_id: str, queue: Queue, _user: Operator) -> dict[str, str]:
 
 @router.post("/jobs/{job_id}/retry")
 def retry_job(job_id: str, queue: Queue, _user: Operator) -> dict[str, str]:
+    if any(job.job_id == job_id and job.state in ("queued", "running") for job in queue.jobs(1000)):
+        raise NotAllowed(f"Job {job_id} has not ended: cancel it first.")
     queue.retry(job_id)
     return {"done": "queued again"}
 
@@ -224,7 +228,9 @@ def predict(
     gateway: Open,
     _user: Viewer,
     patient: Annotated[Patient, Body(description="A patient of schema patient-histories/1.")],
-    horizons_days: Annotated[list[int] | None, Query(description="Days after the last scan.")] = None,
+    horizons_days: Annotated[
+        list[Annotated[int, Field(ge=1, le=3650)]] | None, Query(description="Days after the last scan.")
+    ] = None,
 ) -> dict[str, Any]:
     """Forecast a history that is sent along; nothing of it is kept. Model output, not a measurement."""
     from gateway.values import forecast_to_json

@@ -21,6 +21,8 @@ from gateway.database import session_scope
 from gateway.engine import InlineEngine
 from gateway.settings import Settings, Web, WebAuth
 from gateway.tables import Delivery, DeliveryState, Study
+from longitudinal.histories import encode
+from training.simulate.histories import simulate_histories
 
 OPENAPI = Path(__file__).parents[2] / "web" / "openapi.json"
 
@@ -149,6 +151,14 @@ def test_rules_can_be_tried(client: TestClient) -> None:
     assert client.post("/api/v1/rules/simulate", json=present).json()["simulated"] >= 3
     refused = client.post("/api/v1/rules/simulate", json={**present, "quiet": 1})
     assert refused.status_code == 422
+
+
+def test_impossible_numbers_are_told_not_stumbled_over(client: TestClient) -> None:
+    rules = client.get("/api/v1/rules").json()
+    told = client.post("/api/v1/rules/simulate", json={**rules, "quiet_s": 1e308})
+    assert told.status_code == 422 and "calendar" in told.json()["detail"]
+    history = json.loads(encode(simulate_histories(1, seed=4).histories))["patients"][0]
+    assert client.post("/api/v1/predict?horizons_days=0", json=history).status_code == 422
 
 
 def test_both_sides_of_an_identity_question_are_shown(client: TestClient) -> None:

@@ -209,6 +209,16 @@ export interface Who {
   csrf: string;
 }
 
+export interface Treatment {
+  treatment_key: string;
+  kind: string;
+  start: string;
+  stop: string | null;
+  agent: string | null;
+  extent: string | null;
+  stated_by: string;
+}
+
 /** What comes back from each path that is read. */
 export interface Merge {
   surviving: string;
@@ -250,6 +260,7 @@ export interface Answers {
   patients: PatientLine[];
   "patients/{patient_key}/history": History;
   "patients/{patient_key}/forecasts": ScoredForecast[];
+  "patients/{patient_key}/treatments": Treatment[];
   quarantine: QuarantineItem[];
   "quarantine/{key}": QuarantineItem;
   destinations: Destination[];

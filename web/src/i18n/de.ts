@@ -120,7 +120,6 @@ export const de: Messages = {
   "past-caption": "Frühere Prognosen gegen Messung: {inside} von {all} innerhalb",
   "none-scored": "Noch keine Prognose auswertbar.",
   "missing": "Fehlendes und Hinweise",
-  "missing-treatments": "Behandlungen sind nicht erfasst.",
   "missing-reader": "Kein Befunder hat einen Wert geprüft.",
   "measurements-caption": "Messungen",
   "uncertainty-95": "±95 % ml",

@@ -118,7 +118,6 @@ export const en = {
   "past-caption": "Past forecasts against what was measured: {inside} of {all} inside",
   "none-scored": "No forecast could be scored yet.",
   "missing": "Missing and to be known",
-  "missing-treatments": "Treatments are not part of the record.",
   "missing-reader": "No reader has verified any value.",
   "measurements-caption": "Measurements",
   "uncertainty-95": "±95 % ml",

@@ -120,7 +120,6 @@ export const fr: Messages = {
   "past-caption": "Prévisions passées face aux mesures : {inside} sur {all} dedans",
   "none-scored": "Aucune prévision évaluée.",
   "missing": "Manques et remarques",
-  "missing-treatments": "Les traitements ne sont pas enregistrés.",
   "missing-reader": "Aucun lecteur n'a vérifié de valeur.",
   "measurements-caption": "Mesures",
   "uncertainty-95": "±95 % ml",

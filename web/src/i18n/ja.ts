@@ -120,7 +120,6 @@ export const ja: Messages = {
   "past-caption": "過去の予測と測定: {all}件中{inside}件が区間内",
   "none-scored": "評価できる予測はまだありません。",
   "missing": "不足と注意",
-  "missing-treatments": "治療は記録に含まれません。",
   "missing-reader": "読影者による確認はありません。",
   "measurements-caption": "測定",
   "uncertainty-95": "±95 % ml",

@@ -1,7 +1,7 @@
 /** One patient: timeline, growth curve with forecast, past forecasts with their scores, measurements, what is missing. */
 
 import { read } from "../api";
-import type { History, Region, Result, ScoredForecast } from "../api";
+import type { History, Region, Result, ScoredForecast, Treatment } from "../api";
 import { REGIONS } from "../api";
 import { drawCurve } from "../chart/curve";
 import type { CurveChoice } from "../chart/curve";
@@ -14,9 +14,10 @@ import { lesions } from "./measurements";
 
 export const patient: Page = async ({ key, options, leaving }) => {
   const asked = { patient_key: key };
-  const [history, forecasts] = await Promise.all([
+  const [history, forecasts, given] = await Promise.all([
     read("patients/{patient_key}/history", asked),
     read("patients/{patient_key}/forecasts", asked),
+    read("patients/{patient_key}/treatments", asked),
   ]);
   const results = history.studies.flatMap((s) => (s.result ? [s.result] : []));
   const last = results.at(-1);
@@ -28,10 +29,10 @@ export const patient: Page = async ({ key, options, leaving }) => {
     facts(history, last),
     doors(key, chosen),
     timeline(history, chosen),
-    el("div", { class: "columns" }, curve(results, forecasts, last.target, leaving), el("div", {}, forecastTable(forecasts.at(-1)), treatments())),
+    el("div", { class: "columns" }, curve(results, forecasts, last.target, leaving), el("div", {}, forecastTable(forecasts.at(-1)), treatments(given))),
     lesions(results),
     pastForecasts(forecasts),
-    missing(history, last),
+    missing(history, last, given),
   ];
 };
 
@@ -100,8 +101,10 @@ function forecastTable(made: ScoredForecast | undefined): HTMLElement {
   return el("section", {}, values, el("p", { class: "muted" }, t("forecast-caution"), " ", link(`#/models/${made.model.name}`, t("model-card"))));
 }
 
-function treatments(): HTMLElement {
-  return el("section", {}, el("h2", {}, t("treatments")), el("p", { class: "muted" }, t("no-treatments")));
+function treatments(given: Treatment[]): HTMLElement {
+  const rows = given.map((g) => [g.kind, g.start, g.stop, [g.agent, g.extent].filter(Boolean).join(" ") || null, g.stated_by]);
+  const columns = [t("kind"), t("first"), t("last"), t("detail"), t("who")];
+  return el("section", {}, el("h2", {}, t("treatments")), table(t("treatments"), columns, rows, t("no-treatments")));
 }
 
 function pastForecasts(forecasts: ScoredForecast[]): HTMLElement {
@@ -114,9 +117,9 @@ function pastForecasts(forecasts: ScoredForecast[]): HTMLElement {
   return el("section", {}, el("h2", {}, t("past-forecasts")), made);
 }
 
-function missing(history: History, last: Result): HTMLElement {
+function missing(history: History, last: Result, given: Treatment[]): HTMLElement {
   const open = history.studies.filter((s) => !s.result).map((s) => el("li", {}, link(`#/studies/${s.study_key}`, s.study_key), ` ${s.state}`));
   const notes = [...new Set(last.warnings)].map((w) => el("li", {}, w));
-  const lines = [...notes, ...open, el("li", {}, t("missing-treatments")), el("li", {}, t("missing-reader"))];
+  const lines = [...notes, ...open, ...(given.length ? [] : [el("li", {}, t("no-treatments"))]), el("li", {}, t("missing-reader"))];
   return el("section", {}, el("h2", {}, t("missing")), el("ul", {}, ...lines));
 }

@@ -1,1 +1,0 @@
-import{r as a,l as i,t,e as o,b as r}from"./index-Bry6FLXA.js";const m=async()=>{const e=(await a("patients",{})).map(s=>[i(`#/patients/${s.patient_key}`,s.patient_key),s.tumour_type,s.time_points,s.first,s.last]),n=[t("patient"),t("tumour-type"),t("time-points"),t("first"),t("last")];return[o("h1",{},t("patients")),r(t("own-keys"),n,e,t("no-patient"))]};export{m as patients};
