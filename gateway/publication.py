@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pydicom import Dataset
 from sqlmodel import Session
 
 from gateway.context import Gateway
@@ -15,9 +16,10 @@ from gateway.published_identity import Origin, PublishedIdentity, identity_to_pu
 from gateway.rehoming import rehomings
 from gateway.results import StudyInRecord
 from inference.encoding.identity import software_version
+from inference.encoding.segment_plan import LESION_STRUCTURES, tracking_uid
 from longitudinal.types import Reference, StudyResult
 from timepoint_fhir.bundle import build_bundle
-from timepoint_fhir.context import PublishContext, Write, publication_key
+from timepoint_fhir.context import PublishContext, Version, Write, publication_key
 
 UNKNOWN_ISSUER = "urn:timepoint:issuer:unknown"
 
@@ -50,10 +52,12 @@ def fhir_bundle(
     publisher: Publisher,
     sop_uids: Mapping[str, str],
     issued: dt.datetime,
+    segmentation: Dataset | None = None,
 ) -> dict[str, Any] | None:
     """The transaction bundle of a result, or None where no FHIR server is configured.
 
-    `sop_uids` maps the names of the delivered objects ("seg", "sr", "forecast-sr") to their SOP Instance UIDs.
+    `segmentation` is the SEG, None where nothing was found. `sop_uids` maps the names of the delivered objects ("seg",
+    "sr", "forecast-sr") to their SOP Instance UIDs.
     """
     options = gateway.settings.fhir
     if not options.base_url:
@@ -76,8 +80,23 @@ def fhir_bundle(
         match_patient=options.patients != "identifier",
         create_patient=options.patients == "create",
         write=Write(options.write),
+        version=Version(options.version),
+        segments=_segments(result, segmentation),
+        seg_class=str(segmentation.SOPClassUID) if segmentation is not None else "",
     )
     return build_bundle(result, context)
+
+
+def _segments(result: StudyResult, segmentation: Dataset | None) -> dict[str, list[int]]:
+    """The segment numbers of each lesion, by its tracking UID."""
+    if segmentation is None:
+        return {}
+    owner = {tracking_uid(le.tracking_uid, s): le.tracking_uid for le in result.lesions for s in LESION_STRUCTURES}
+    found: dict[str, list[int]] = {}
+    for segment in segmentation.SegmentSequence:
+        if lesion := owner.get(str(segment.get("TrackingUID", ""))):
+            found.setdefault(lesion, []).append(int(segment.SegmentNumber))
+    return found
 
 
 def issuer_system(issuer: str) -> str:

@@ -178,7 +178,7 @@ class Fhir(Section):
     `write` is `by-id` for servers that let clients choose ids, `conditional` for those that do not.
     """
 
-    version: Literal["R4"] = "R4"
+    version: Literal["R4", "R5"] = "R4"
     base_url: str = ""
     auth: FhirAuth = FhirAuth()
     patient_system: str = ""

@@ -1,18 +1,17 @@
-"""A study result as one FHIR R4 transaction Bundle that may be posted any number of times."""
+"""A study result as one FHIR transaction Bundle (R4 or R5) that may be posted any number of times."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any
 
-from fhir.resources.R4B.bundle import Bundle
 from pydantic import ValidationError
 
 from longitudinal.types import StudyResult
 from timepoint_fhir import codes
 from timepoint_fhir.body_structure import lesion_structure
 from timepoint_fhir.checks import check_bundle
-from timepoint_fhir.context import PublishContext, Write
+from timepoint_fhir.context import PublishContext, Version, Write
 from timepoint_fhir.datatypes import Json, Terminology
 from timepoint_fhir.device import algorithm_device, gateway_device
 from timepoint_fhir.errors import BundleInvalid
@@ -20,12 +19,13 @@ from timepoint_fhir.forecasts import forecast_observations
 from timepoint_fhir.observations import lesion_observations
 from timepoint_fhir.provenance import provenance
 from timepoint_fhir.publication import Publication, Resource
+from timepoint_fhir.r5 import in_r5
 from timepoint_fhir.report import diagnostic_report
 from timepoint_fhir.response import change_observations, lesion_response, patient_response
 
 
 def build_bundle(result: StudyResult, context: PublishContext) -> dict[str, Any]:
-    """The transaction Bundle (R4 4.0.1 JSON) that publishes `result`.
+    """The transaction Bundle (JSON of R4 4.0.1, or of R5 5.0.0 where the context says so) that publishes `result`.
 
     Every resource is written by an id or an identifier derived from what it describes, so posting the Bundle again, or
     a later revision of the study, changes the resources that are there and adds none. The order of the entries is
@@ -38,7 +38,9 @@ def build_bundle(result: StudyResult, context: PublishContext) -> dict[str, Any]
         raise ValueError("the publish context belongs to another study than the result")
     publication = Publication(result, context, Terminology(context.code_system))
     resources = _resources(publication)
-    return to_bundle(resources, context.write)
+    if context.version is Version.R5:
+        resources = in_r5(publication, resources)
+    return to_bundle(resources, context.write, context.version)
 
 
 def _resources(publication: Publication) -> list[Resource]:
@@ -81,18 +83,29 @@ def _patient(publication: Publication) -> list[Resource]:
     return [Resource(publication.patient_uuid, body, publication.patient_search)]
 
 
-def to_bundle(resources: Iterable[Resource], write: Write) -> dict[str, Any]:
+def to_bundle(resources: Iterable[Resource], write: Write, version: Version = Version.R4) -> dict[str, Any]:
     """The resources as a validated transaction Bundle. Raises BundleInvalid."""
     entries = [_entry(resource, write) for resource in resources]
     raw = {"resourceType": "Bundle", "type": "transaction", "entry": entries}
     try:
-        bundle: dict[str, Any] = Bundle.model_validate(raw).model_dump(mode="json", exclude_none=True)
+        bundle: dict[str, Any] = _model(version).model_validate(raw).model_dump(mode="json", exclude_none=True)
     except ValidationError as error:
         found = tuple(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_input=False))
         raise BundleInvalid(found) from error
     if findings := check_bundle(bundle):
         raise BundleInvalid(findings)
     return bundle
+
+
+def _model(version: Version) -> Any:
+    """The model of a Bundle in a version; each loads hundreds of classes, so only what is used."""
+    if version is Version.R5:
+        from fhir.resources.bundle import Bundle as BundleR5
+
+        return BundleR5
+    from fhir.resources.R4B.bundle import Bundle as BundleR4
+
+    return BundleR4
 
 
 def _entry(resource: Resource, write: Write) -> Json:

@@ -26,7 +26,7 @@ TARGETS: Final[dict[tuple[str, str], frozenset[str]]] = {
     ("Observation", "basedOn"): frozenset({"ServiceRequest"}),
     ("Observation", "device"): frozenset({"Device", "DeviceMetric"}),
     ("Observation", "hasMember"): frozenset({"Observation"}),
-    ("Observation", "derivedFrom"): frozenset({"Observation", "ImagingStudy"}),
+    ("Observation", "derivedFrom"): frozenset({"Observation", "ImagingStudy", "ImagingSelection"}),
     ("Observation", "bodySite"): frozenset({"BodyStructure"}),
     ("DiagnosticReport", "subject"): frozenset({"Patient"}),
     ("DiagnosticReport", "basedOn"): frozenset({"ServiceRequest"}),
@@ -37,6 +37,11 @@ TARGETS: Final[dict[tuple[str, str], frozenset[str]]] = {
     ("Provenance", "target"): frozenset({"Observation", "DiagnosticReport"}),
     ("Provenance", "agent"): frozenset({"Device"}),
     ("Provenance", "entity"): frozenset({"ImagingStudy"}),
+    # R5
+    ("Observation", "bodyStructure"): frozenset({"BodyStructure"}),
+    ("DiagnosticReport", "study"): frozenset({"ImagingStudy"}),
+    ("ImagingSelection", "subject"): frozenset({"Patient"}),
+    ("ImagingSelection", "derivedFrom"): frozenset({"ImagingStudy"}),
 }
 """Types that the elements we write may refer to (R4), by resource type and first element of the path."""
 

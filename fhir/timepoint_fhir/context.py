@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -22,6 +22,13 @@ class Write(StrEnum):
 
     BY_ID = "by-id"
     CONDITIONAL = "conditional"
+
+
+class Version(StrEnum):
+    """The FHIR version that is written."""
+
+    R4 = "R4"
+    R5 = "R5"
 
 
 def publication_key(study_instance_uid: str, record: str = "") -> str:
@@ -48,6 +55,9 @@ class PublishContext:
     Patient that carries nothing but the identifier where the server has none; it is for demonstrations. `match_study`
     does for the ImagingStudy what `match_patient` does for the patient, and is off because few servers hold one.
 
+    `segments` gives the segment numbers of each lesion in the SEG by tracking UID, and `seg_class` the SEG's SOP class;
+    only R5 has a place for them (ImagingSelection).
+
     Raises ValueError for an empty patient identifier or system and for an `issued` or `study_datetime` without zone.
     """
 
@@ -69,6 +79,9 @@ class PublishContext:
     match_study: bool = False
     write: Write = Write.BY_ID
     record: str = ""
+    version: Version = Version.R4
+    segments: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    seg_class: str = "1.2.840.10008.5.1.4.1.1.66.4"
 
     @property
     def key(self) -> str:

@@ -14,7 +14,7 @@ from timepoint_fhir.datatypes import Json
 from timepoint_fhir.errors import BundleInvalid
 
 RETRACTED = "entered-in-error"
-_RETRACTABLE = frozenset({"Observation", "DiagnosticReport"})
+_RETRACTABLE = frozenset({"Observation", "DiagnosticReport", "ImagingSelection"})
 
 
 def retraction_bundle(published: dict[str, Any]) -> dict[str, Any]:

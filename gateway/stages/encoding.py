@@ -61,7 +61,8 @@ def run(gateway: Gateway, arguments: Arguments) -> None:
     result, encoded, header = _encode(gateway, at, result, made_at, previous, publisher.who)
     context = DocumentContext(result, [header], str(encoded.report.SOPInstanceUID), made_at)
     made = _store(gateway, encoded, encode_summary(gateway, at, result, context))
-    bundle = fhir_bundle(gateway, at, result, publisher, {m.name: m.sop_instance_uid for m in made}, made_at)
+    uids = {m.name: m.sop_instance_uid for m in made}
+    bundle = fhir_bundle(gateway, at, result, publisher, uids, made_at, encoded.segmentation)
     if bundle is not None and published is not None:
         bundle = revision_bundle(published, bundle)
     with session_scope(gateway.database) as session:

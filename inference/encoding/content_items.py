@@ -135,12 +135,17 @@ def brain() -> FindingSite:
     return FindingSite(codes.BRAIN)
 
 
+def time_point_name(result: StudyResult) -> str:
+    """The time point in words."""
+    return f"Time point {result.timepoint.order}, {result.timepoint.acquired.isoformat()}"
+
+
 def time_point(result: StudyResult) -> TimePointContext:
     """TID 1502 for the time point of a result."""
     context = result.timepoint
     kind = codes.BASELINE if context.is_baseline else codes.NADIR if context.is_nadir else None
     return TimePointContext(
-        time_point=f"Time point {context.order}, {context.acquired.isoformat()}",
+        time_point=time_point_name(result),
         time_point_type=kind,
         time_point_order=context.order,
         subject_time_point_identifier=str(context.order),

@@ -16,13 +16,14 @@ from highdicom.sr import (
     Measurement,
     MeasurementsAndQualitativeEvaluations,
     SourceImageForRegion,
+    TimePointContext,
     TrackingIdentifier,
 )
 from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
 
 from inference.encoding import codes
-from inference.encoding.content_items import Inferred, algorithm, brain, measurement, time_point
+from inference.encoding.content_items import Inferred, algorithm, brain, measurement, time_point_name
 from inference.encoding.errors import EncodingError
 from inference.encoding.report_document import DIAMETERS, DocumentContext, Group, write_report
 from inference.encoding.segment_plan import Structure, tracking_uid
@@ -73,7 +74,7 @@ def _group(
         tracking_identifier=TrackingIdentifier(
             uid=tracking_uid(lesion.tracking_uid, Structure.CORE), identifier=CALLIPERS
         ),
-        time_point_context=time_point(result),
+        time_point_context=_time_point(result),
         finding_type=codes.TUMOUR_CORE,
         finding_sites=[brain()],
         measurements=[
@@ -91,6 +92,13 @@ def _group(
             ),
         ],
     )
+
+
+def _time_point(result: StudyResult) -> TimePointContext:
+    """The time point in words alone: OHIF writes the first NUM of a group beside the callipers, also one of the
+    context."""
+    order = str(result.timepoint.order)
+    return TimePointContext(time_point=time_point_name(result), subject_time_point_identifier=order)
 
 
 def _line(

@@ -24,6 +24,7 @@ from pydicom.uid import generate_uid
 from inference.encoding import read_report, read_segment_volumes
 from inference.encoding.segment_plan import plan_segments
 from inference.nifti_files import read_nifti
+from inference.volumes import load_volume
 from longitudinal.types import Compartment, Contrast, TumourType
 
 pytestmark = pytest.mark.peer
@@ -165,8 +166,8 @@ def real_case(real_data: Path, case: str, masks: str, folder: Path) -> list[Enco
             "BodyPartExamined": "BRAIN",
         }
         files[contrast] = save(folder / name, classic(read_nifti(source / f"{name}.nii.gz"), **facts))
-    labels = read_nifti(source / masks).array.astype(np.uint8)
-    labels[labels == 4] = 3  # the enhancing label of the years before 2023
+    labels = read_nifti(source / masks)
+    labels.array[labels.array == 4] = 3  # the enhancing label of the years before 2023
     known = known_study(study, dt.date(2003, 1, 1), files, labels, case)
     return encoded_patient([known], TumourType.GBM)
 
@@ -231,3 +232,11 @@ def test_the_report_says_what_the_masks_hold(one_patient: list[EncodedTimePoint]
         for uid, measurement in point.study.measurements.items():
             inside = (lesions.array == measurement.index) & np.isin(labels.array, (1, 2, 3))
             assert read[uid] == pytest.approx(float(inside.sum()) * labels.voxel_volume / 1000, abs=1e-6)
+
+
+def test_the_given_masks_lie_on_what_enhances(one_patient: list[EncodedTimePoint]) -> None:
+    """A guard of these tests themselves: masks in another slice order than the images would go unnoticed."""
+    point = one_patient[0]
+    image = load_volume(point.study.files[Contrast.T1C]).volume.array
+    labels = point.study.found.labels.array
+    assert np.median(image[labels == Compartment.ENHANCING.label]) > 1.3 * np.median(image[labels == 2])

@@ -20,7 +20,8 @@ from inference.encoding.identity import deterministic_uid
 from inference.forecast.forecaster import Forecaster
 from inference.lesions import LesionMap, find_lesions
 from inference.measurement import measure_lesions
-from inference.nifti_files import read_array
+from inference.nifti_files import read_nifti
+from inference.resampling import with_geometry
 from inference.volumes import load_volume
 from longitudinal.patient_history import HistoryContext, patient_from_record
 from longitudinal.record import ObservedTimePoint, Record, build_record
@@ -138,7 +139,7 @@ def _forecast(record: Record, kind: TumourType, forecaster: Forecaster) -> Forec
 def _known(folder: Path, truth: StudyTruth) -> KnownStudy:
     study = folder / truth.folder
     files = {contrast: sorted((study / contrast.value).glob("*.dcm")) for contrast in Contrast}
-    labels = read_array(folder / truth.labels, np.uint8)
+    labels = read_nifti(folder / truth.labels)
     return known_study(
         truth.study_instance_uid,
         truth.acquired,
@@ -152,14 +153,19 @@ def known_study(
     study_instance_uid: str,
     acquired: dt.date,
     files: dict[Contrast, list[Path]],
-    labels: np.ndarray,
+    labels: Volume,
     tracked: dict[str, LesionTruth] | str,
 ) -> KnownStudy:
-    """A study with `labels` (slices, rows, columns) on its T1c grid. `tracked` tells tracking UIDs by where the
-    lesions are, or is the stem of UIDs in order of size."""
+    """A study with `labels` on the voxels of its T1c series, in whatever order. `tracked` tells tracking UIDs by where
+    the lesions are, or is the stem of UIDs in order of size."""
     source = load_volume(files[Contrast.T1C])
     grid = source.volume
-    found = find_lesions(Volume(labels, grid.affine, "PATIENT", frame_of_reference_uid=grid.frame_of_reference_uid))
+    indices = grid.map_reference_to_indices(labels.map_indices_to_reference(np.argwhere(labels.array > 0)))
+    if len(indices) and np.abs(indices - indices.round()).max() > 0.05:
+        raise ValueError("the masks are not on the voxels of the T1c series")
+    ordered = np.zeros(grid.spatial_shape, np.uint8)
+    ordered[tuple(indices.round().astype(int).T)] = labels.array[labels.array > 0]
+    found = find_lesions(with_geometry(ordered, grid))
     measured = measure_lesions(found.labels, found.lesions, source.sop_instance_uids)
     named: dict[str, LesionMeasurement] = {}
     for measurement in measured:
