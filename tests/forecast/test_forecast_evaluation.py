@@ -78,7 +78,7 @@ def test_the_report_holds_the_model_against_everything(report: dict[str, Any]) -
         "log_linear_last3",
     }
     assert whole["floor_mae_ml"] < whole["methods"]["model"]["mae_ml"] < whole["methods"]["linear_all"]["mae_ml"]
-    assert set(report["types"]) == {"GBM", "ASTRO", "OLIGO", "MENING", "BM"}
+    assert set(report["types"]) == {"GBM", "ASTRO", "OLIGO", "MENING", "BM", "VS"}
     assert report["calibration"]["width_never_falls"] == 1.0
     assert report["data"]["subset"].startswith("all patients")
     assert report["latency_ms"]["p50"] > 0

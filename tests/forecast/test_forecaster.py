@@ -43,7 +43,7 @@ def test_points_are_ordered_named_and_cover(forecaster: Forecaster, patients: tu
         assert [p.horizon_days for p in found.points] == list(HORIZONS)
         assert all(0 <= p.lower_ml < p.median_ml < p.upper_ml for p in found.points)
         widths = [np.log(p.upper_ml / p.median_ml) for p in found.points]
-        assert widths == sorted(widths)
+        assert (np.diff(widths) >= -1e-9).all(), "equal widths may differ in the last bit of their logarithm"
         assert found.region is patient.tumour_type.target
         assert found.last_observed_ml == patient.scans[-1].target_cc
         assert found.calibration_id == forecaster.model.calibration.id

@@ -32,6 +32,20 @@ below. Data SHA-256 `{data_sha256}`. Best epoch {best_epoch} of {epochs}; seed {
 MAE and CRPS in ml against the *measured* volume; the floor is the error of the measurement itself, which no
 forecast can beat. Relative change is against the last value, with its 95 % interval over patients.
 
+## TRIPOD+AI (BMJ 2024;385:e078378): where its items are answered
+| item | answer |
+|---|---|
+| intended use, population, horizon | first paragraph |
+| data, eligibility | Data above; `training/simulate/histories_parameters.py` names the source of every parameter |
+| outcome | volume of the followed region (`TumourType.target`) in a later scan |
+| predictors | ten features per scan (`longitudinal/features.py`), treatment decided by the day of the forecast |
+| missing data | what was not segmented is carried forward and marked; of an unstated type the whole tumour is followed |
+| sample size, analysis, class of model | Data, How it works; configuration in `model.json` |
+| performance, by subgroup | Measured; by type, horizon and scans known: `timepoint evaluate --html` |
+| fairness | type and scanner in the gate; sex and age do not enter and were not examined on real patients |
+| open science | code, weights, configuration and seeds are public; no registration, no protocol |
+| limitations | Caution above; no prospective and no external clinical validation |
+
 ## Licence
 {licence}. Weights are safetensors; nothing is unpickled.
 """
