@@ -127,5 +127,6 @@ def test_ended_associations_leave_no_memory_behind(tmp_path: Path) -> None:
             wait_until(lambda: scp.open_associations == 0)
             return rss_kb(serving)
 
-        before = serve(100)
-        assert serve(300) - before < 16 * 1024
+        # What ended is collected now and then: the level falls again and again, and its lowest points do not rise.
+        levels = [serve(70) for _ in range(6)]
+        assert min(levels[3:]) - min(levels[:3]) < 16 * 1024
