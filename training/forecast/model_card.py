@@ -39,7 +39,7 @@ forecast can beat. Relative change is against the last value, with its 95 % inte
 | data, eligibility | Data above; `training/simulate/histories_parameters.py` names the source of every parameter |
 | outcome | volume of the followed region (`TumourType.target`) in a later scan |
 | predictors | ten features per scan (`longitudinal/features.py`), treatment decided by the day of the forecast |
-| missing data | what was not segmented is carried forward and marked; of an unstated type the whole tumour is followed |
+| missing data | what was not segmented is carried forward and marked; unstated types: the whole tumour |
 | sample size, analysis, class of model | Data, How it works; configuration in `model.json` |
 | performance, by subgroup | Measured; by type, horizon and scans known: `timepoint evaluate --html` |
 | fairness | type and scanner in the gate; sex and age do not enter and were not examined on real patients |
