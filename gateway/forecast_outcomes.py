@@ -2,7 +2,7 @@
 
 Nothing is stored for it: stored forecasts and the record are held against each other when asked, so a corrected
 measurement corrects the score. A forecast is held against each later scan up to its longest horizon without surgery
-between; between its horizons it is read off a straight line in ln volume.
+between.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from sqlmodel import Session, select
 from gateway.records import PatientRecord, read_patient_record
 from gateway.tables import ForecastRow, Study
 from gateway.values import forecast_from_json
+from longitudinal.forecast_reading import FLOOR_ML, read_off
 from longitudinal.types import Forecast
 
 WATCHED = 50
 LEAST_COVERAGE = 0.80
 _CUSUM_SLACK, _CUSUM_ALARM = 0.5, 8.0
-_FLOOR_ML = 0.1
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Outcome:
     @property
     def z(self) -> float:
         """Error of ln volume divided by the interval's half width on its side, times 1.645: about a normal deviate."""
-        ln = [np.log(max(v, _FLOOR_ML)) for v in (self.measured_ml, self.median_ml, self.lower_ml, self.upper_ml)]
+        ln = [np.log(max(v, FLOOR_ML)) for v in (self.measured_ml, self.median_ml, self.lower_ml, self.upper_ml)]
         error = ln[0] - ln[1]
         half = ln[3] - ln[1] if error > 0 else ln[1] - ln[2]
         return float(np.clip(1.645 * error / max(half, 0.01), -4, 4))
@@ -124,7 +124,7 @@ def score_patient(record: PatientRecord, forecasts: dict[str, Forecast]) -> list
                 continue
             if any(origin.context.acquired < day <= point.context.acquired for day in resets):
                 break
-            median, lower, upper = _read_off(forecast, days)
+            median, lower, upper = read_off(forecast, days)
             found.append(
                 Outcome(
                     model=forecast.model.name,
@@ -143,18 +143,6 @@ def score_patient(record: PatientRecord, forecasts: dict[str, Forecast]) -> list
             )
             break
     return found
-
-
-def _read_off(forecast: Forecast, days: int) -> tuple[float, float, float]:
-    """Median and bounds at a day between the horizons, on a line in ln volume that begins at the last volume."""
-    horizons = [0, *(p.horizon_days for p in forecast.points)]
-
-    def at(values: list[float]) -> float:
-        ln = np.log(np.maximum([forecast.last_observed_ml, *values], _FLOOR_ML / 2))
-        return float(np.exp(np.interp(days, horizons, ln)))
-
-    points = forecast.points
-    return at([p.median_ml for p in points]), at([p.lower_ml for p in points]), at([p.upper_ml for p in points])
 
 
 def _held(scored: Sequence[Outcome]) -> dict[str, float]:

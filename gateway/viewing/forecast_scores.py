@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from sqlmodel import Session
 
 from gateway.overview import show_patient
+from gateway.values import forecast_from_json
+from longitudinal.forecast_reading import read_off
 
 
 def scored_forecasts(session: Session, patient_key: str) -> list[dict[str, Any]]:
     """Every forecast of a patient, oldest first, each with the later measurements that fall within its horizons.
 
-    Between its horizons a forecast is read on a straight line, from the volume it started at. `inside` says whether
-    the measured volume lies within the interval.
+    `inside` says whether the measured volume lies within the interval (see `longitudinal.forecast_reading`).
 
     Raises:
         NotFound: when there is no such patient.
@@ -41,12 +41,7 @@ def _scored(study_key: str, made: dict[str, Any], later: list[tuple[str, dict[st
 
 
 def _score(study_key: str, days: int, measured: float, forecast: dict[str, Any]) -> dict[str, Any]:
-    at = [0, *(p["horizon_days"] for p in forecast["points"])]
-    start = forecast["last_observed_ml"]
-    median, lower, upper = (
-        float(np.interp(days, at, [start, *(p[name] for p in forecast["points"])]))
-        for name in ("median_ml", "lower_ml", "upper_ml")
-    )
+    median, lower, upper = read_off(forecast_from_json(forecast), days)
     return {
         "study_key": study_key,
         "interval_days": days,

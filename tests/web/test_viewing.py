@@ -132,7 +132,8 @@ def test_past_forecasts_are_scored_against_what_was_measured(client: TestClient)
     ninety = next(p for p in second["points"] if p["horizon_days"] == 90)
     (score,) = second["scores"]
     share = score["interval_days"] / 90
-    assert score["median_ml"] == pytest.approx((1 - share) * second["last_observed_ml"] + share * ninety["median_ml"])
+    read = second["last_observed_ml"] ** (1 - share) * ninety["median_ml"] ** share
+    assert score["median_ml"] == pytest.approx(read), "on a straight line in ln volume"
 
 
 def test_reading_is_audited_and_named_by_our_keys(client: TestClient) -> None:
