@@ -50,6 +50,7 @@ class _Incoming:
     problem: str = ""
     _began: float = field(default_factory=time.monotonic)
     _unfinished_bytes: int = 0
+    _cut: socket.socket | None = None
 
     def store(self, event: evt.Event) -> int:
         self._unfinished_bytes = 0
@@ -77,7 +78,13 @@ class _Incoming:
         self.problem = self.problem or problem
         connection = association.dul.socket
         if connection is not None and connection.socket is not None:
-            connection.socket.shutdown(socket.SHUT_RDWR)
+            self._cut = connection.socket
+            self._cut.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Close the connection that was ended here: pynetdicom forgets one that it could not shut down itself."""
+        if self._cut is not None:
+            self._cut.close()
 
 
 def get_series(
@@ -106,6 +113,7 @@ def get_series(
             assoc.abort() if incoming.problem else assoc.release()
         if assoc.dul.socket is not None:
             assoc.dul.socket.close()  # pynetdicom leaves one open that was not closed in order
+        incoming.close()
     return incoming.problem or problem
 
 

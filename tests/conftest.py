@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
 import pytest
+import structlog
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -38,3 +40,17 @@ def refused_connections(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     caplog.set_level("CRITICAL", logger="pynetdicom")  # a logged exception would keep its socket
     yield
     gc.collect()
+
+
+@pytest.fixture(autouse=True)
+def own_logging() -> Iterator[None]:
+    """A test that sets logging up, as each command does, leaves none of it to the next: the stream is gone by then."""
+    root, was_configured, config = logging.getLogger(), structlog.is_configured(), structlog.get_config()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    if was_configured:
+        structlog.configure(**config)
+    else:
+        structlog.reset_defaults()

@@ -90,12 +90,14 @@ def test_a_database_server_that_crashes_and_comes_back_costs_no_image(tmp_path: 
             node.settle()
             for left in (images[2:4], images[4:]):
                 cluster.stop()
-                assert send(scp.port, left[:1]) == [0]  # its file is safe
+                (first,) = send(scp.port, left[:1])
+                assert first in (0, 0xA700), "its file is safe, or the crash was noticed before"
                 wait_until(lambda: not scp.accepts)
                 assert send(scp.port, left[1:]) == [0xA700]
                 cluster.start()
                 wait_until(lambda: scp.accepts)
-                assert send(scp.port, left[1:]) == [0]
+                again = left if first else left[1:]
+                assert send(scp.port, again) == [0] * len(again)
                 node.settle()
         assert len(node.rows(Instance)) == 6
         node.database.dispose()
